@@ -1,0 +1,32 @@
+"""Fast machine-learning inference for Python serverless functions.
+
+>>> import glowplug
+>>> model = glowplug.load("fraud.onnx")  # doctest: +SKIP
+>>> model.predict(rows)  # doctest: +SKIP
+"""
+
+from glowplug._core import TensorSpec, __version__
+from glowplug.errors import (
+    DependencyError,
+    EngineError,
+    GlowplugError,
+    InputError,
+    InputTypeError,
+    LibraryError,
+    ModelClosedError,
+    ModelError,
+    ModelNotFoundError,
+    ModelReadError,
+    OptionError,
+    OptionTypeError,
+    OutOfMemoryError,
+    UnsupportedModelError,
+)
+from glowplug.model import Model, load
+from glowplug.registry import configure, models, unload
+
+__all__ = (
+    "DependencyError", "EngineError", "GlowplugError", "InputError", "InputTypeError", "LibraryError", "Model",
+    "ModelClosedError", "ModelError", "ModelNotFoundError", "ModelReadError", "OptionError", "OptionTypeError",
+    "OutOfMemoryError", "TensorSpec", "UnsupportedModelError", "__version__", "configure", "load", "models", "unload",
+)  # fmt: skip

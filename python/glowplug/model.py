@@ -1,0 +1,296 @@
+"""Loading models and scoring with them."""
+
+from __future__ import annotations
+
+import os
+
+from glowplug import _core
+from glowplug.errors import InputTypeError, ModelError, OptionError, OptionTypeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+    from typing import Any, Literal, Self
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from glowplug._core import ModelStats, TensorSpec
+    from glowplug.display import Explanation
+
+    Casting = Literal["same_kind", "strict"]
+    Optimization = Literal["all", "extended", "basic", "off"]
+    Inputs = ArrayLike | Mapping[str, ArrayLike]
+    Output = NDArray[Any] | list[Any] | dict[Any, Any] | None
+
+#: Seconds between looks at a model's file with `reload=True`.
+RELOAD_SECONDS = 1.0
+_MOST_INT64 = 2**63 - 1
+
+
+def load(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    threads: int | None = None,
+    optimization: Optimization = "all",
+    casting: Casting = "same_kind",
+    reload: bool | float = False,
+) -> Model:
+    """Load a model, or find it if this process has loaded it before.
+
+    The same content with the same options is loaded once per process, however often and from wherever `load` is called, so
+    calling it in the body of a handler costs a look at the file's time stamp when warm.
+
+    Args:
+        source: Path of an ONNX file (or of ONNX Runtime's `.ort` format), or the content of one as bytes. A path loads
+            faster and in less memory; external data needs a path.
+        threads: Threads one run may use inside operators. The default, one, is the fastest on the small and quota-bound
+            machines of serverless platforms.
+        optimization: How far the engine may rewrite the graph when it loads it.
+        casting: What is done with inputs of another dtype. `"same_kind"` rounds floats to the model's float dtype and
+            takes whole numbers where every value can be represented; `"strict"` refuses whatever could lose precision.
+        reload: `True`, or a number of seconds, to look at the file at most once a second, or as often as said, when the
+            model is used, and to go over to the new content when it has changed. A new file that is broken or half written
+            leaves the old model in use and warns once.
+
+    Raises:
+        ModelNotFoundError: The file, or one with its external data, does not exist.
+        ModelReadError: The file cannot be read.
+        ModelError: The content is not a usable ONNX model.
+        UnsupportedModelError: The model needs an opset or operator that the engine does not have.
+        LibraryError: ONNX Runtime's shared library is missing, broken or too old.
+        OptionError: An option has a value outside its range.
+    """
+    if threads is not None:
+        threads = _whole_number(threads)
+    if casting not in ("same_kind", "strict"):
+        message = (
+            f'option `casting`: got {casting!r}, expected "same_kind" or "strict"\n'
+            "  fix: leave `casting` out to allow rounding to the model's float dtype"
+        )
+        raise OptionError(message)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        if reload is not False:
+            message = "option `reload`: got bytes as source, which cannot change\n  fix: pass a path, or leave `reload` out"
+            raise OptionError(message)
+        return Model(_core.load_bytes(bytes(source), threads, optimization), casting)
+    path = source if isinstance(source, str) else _path(source)
+    interval = None if reload is False else _seconds(reload)
+    return Model(_core.load_path(path, threads, optimization, interval), casting)
+
+
+def _whole_number(threads: object) -> int:
+    if isinstance(threads, int) and not isinstance(threads, bool):
+        return min(max(threads, -1), _MOST_INT64)
+    message = (
+        f"option `threads`: got {threads!r}, expected a whole number or None\n"
+        "  fix: leave `threads` out to let glowplug choose"
+    )
+    raise OptionTypeError(message)
+
+
+def _path(source: object) -> str:
+    try:
+        return os.fsdecode(source)  # type: ignore[arg-type]
+    except TypeError:
+        message = (
+            f"option `source`: got {type(source).__name__}, expected a path or the bytes of a model\n"
+            '  fix: pass for example `glowplug.load("model.onnx")`'
+        )
+        raise OptionTypeError(message) from None
+
+
+def _seconds(reload: object) -> float:
+    if reload is True:
+        return RELOAD_SECONDS
+    if isinstance(reload, (int, float)):
+        return float(reload)
+    message = (
+        f"option `reload`: got {reload!r}, expected True, False or a number of seconds\n"
+        "  fix: pass for example `reload=10.0`"
+    )
+    raise OptionTypeError(message)
+
+
+class Model:
+    """A loaded model; `load` makes it.
+
+    It is cheap: models of one content share one session. Any number of threads may use one at once. It can be pickled, as
+    a reference to its file that is checked where it is unpickled. As a context manager it closes itself at the end.
+    """
+
+    __slots__ = ("__weakref__", "_casting", "_handle")
+
+    def __init__(self, handle: _core.ModelHandle, casting: Casting = "same_kind") -> None:
+        """Wrap a handle of the core; use `load` instead."""
+        self._handle = handle
+        self._casting = casting
+
+    def predict(self, inputs: Inputs, /) -> Output:
+        """Score rows.
+
+        Args:
+            inputs: For a model with one input, its value: an array `[rows, …]`, or anything NumPy makes one of. A 1-D array
+                for an input `[N, k]` is one row; for an input `[N, 1]` it is n rows of one value, and a scalar is one row.
+                For several inputs, a mapping from input name to such values. An array that is C-contiguous and of the
+                model's dtype is read in place, without a copy; it must not be written to during the call.
+
+        Returns:
+            The model's first output: an array `[rows, …]`; class labels for most classifiers.
+
+        Raises:
+            InputError: Names, shapes or values do not fit the model.
+            InputTypeError: The dtype does not fit the model.
+            EngineError: The engine failed while it ran.
+            OutOfMemoryError: There is not enough memory for the outputs.
+        """
+        answer = self._handle.predict(inputs, 0)
+        if answer is NotImplemented:
+            prepared, copied = self._prepare(inputs)
+            answer = _answered(self._handle.predict(prepared, copied))
+        return answer
+
+    def predict_proba(self, inputs: Inputs, /) -> NDArray[np.floating[Any]]:
+        """Score rows with a classifier.
+
+        Args:
+            inputs: As for `predict`.
+
+        Returns:
+            Probabilities `[rows, classes]`, the columns in the order of `classes`, whatever form the model gives them in: a
+            list of dicts (ZipMap), a matrix, or only the column of the second of two classes.
+
+        Raises:
+            InputError: As for `predict`; also if no output is known to hold probabilities.
+        """
+        answer = self._handle.predict_proba(inputs, 0)
+        if answer is NotImplemented:
+            prepared, copied = self._prepare(inputs)
+            answer = _answered(self._handle.predict_proba(prepared, copied))
+        if self._handle.gives_one_column:
+            from glowplug.inputs import both_columns
+
+            return both_columns(answer)
+        return answer  # type: ignore[no-any-return]
+
+    def run(self, inputs: Inputs, outputs: Iterable[str] | None = None) -> dict[str, Output]:
+        """Run the model with every input and output by name.
+
+        Args:
+            inputs: As for `predict`. Inputs with a default value may be left out.
+            outputs: Names of the outputs to compute; all if left out.
+
+        Returns:
+            A dict from output name to value, in the order asked for: an array, a list for a sequence, a dict for a map,
+            `None` for an optional output without a value.
+
+        Raises:
+            InputError: As for `predict`; also for unknown output names.
+        """
+        names = None if outputs is None else [outputs] if isinstance(outputs, str) else list(outputs)
+        answer = self._handle.run(inputs, names, 0)
+        if answer is NotImplemented:
+            prepared, copied = self._prepare(inputs)
+            answer = _answered(self._handle.run(prepared, names, copied))
+        return answer  # type: ignore[no-any-return]
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs: name, dtype, shape with symbolic dimensions as names, and whether it is required."""
+        return self._handle.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs: name, dtype and shape."""
+        return self._handle.outputs
+
+    @property
+    def classes(self) -> list[int] | list[str] | None:
+        """Class labels in the order of the columns of `predict_proba`; `None` if the model does not name them."""
+        return self._handle.classes
+
+    def explain(self) -> Explanation:
+        """Say how the model runs and why: engine and version, threads, memory, optimisation, opsets.
+
+        Returns:
+            A dict that prints as a table.
+        """
+        from glowplug.display import Explanation
+
+        return Explanation(self._handle.explain())
+
+    def stats(self) -> ModelStats:
+        """Count what the session has done in this process, for all holders together.
+
+        Returns:
+            A dict: `calls`, `rows`, `errors`, `cold` (no call yet), `zero_copy_inputs` and `copied_inputs` (inputs read in
+            place or copied first), `load_ms`, `first_run_us`, `p50_us` and `p99_us` (of run times, at most 1/8 above the
+            true percentile), `busy_ms` (all run times together).
+        """
+        return self._handle.stats()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._handle.closed
+
+    def close(self) -> None:
+        """Give the model up. Its session is unloaded if no other model in the process shares it."""
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        from glowplug.display import model_text
+
+        return model_text(self)
+
+    def _repr_html_(self) -> str:
+        from glowplug.display import model_html
+
+        return model_html(self)
+
+    def __copy__(self) -> Model:
+        return Model(self._handle, self._casting)
+
+    def __deepcopy__(self, memo: object) -> Model:
+        return Model(self._handle, self._casting)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path, threads, optimization, reload = self._handle.reference()
+        return _unpickle, (os.fspath(path), threads, optimization, self._casting, reload, self._handle.digest())
+
+    def _prepare(self, inputs: Inputs) -> tuple[Any, int]:
+        # The policy for everything but ready arrays: imported only when needed, because it needs NumPy.
+        from glowplug.inputs import prepare
+
+        return prepare(self._handle, inputs, self._casting)
+
+
+def _answered(answer: Any) -> Any:
+    if answer is NotImplemented:
+        # Only a model that was reloaded with other inputs between the two looks at it gets here.
+        message = "inputs: got arrays that do not fit the model any more, which changed meanwhile\n  fix: call again"
+        raise InputTypeError(message)
+    return answer
+
+
+def _unpickle(
+    path: str, threads: int, optimization: Optimization, casting: Casting, reload: float | None, digest: str
+) -> Model:
+    model = load(path, threads=threads, optimization=optimization, casting=casting, reload=False if reload is None else reload)
+    found = model._handle.digest()  # noqa: SLF001 - a function of this module
+    if found != digest:
+        message = (
+            f"{path}: got content with digest {found[:12]}…, expected {digest[:12]}…, that of the model that was pickled\n"
+            "  fix: put the same model file in this place on every machine"
+        )
+        raise ModelError(message)
+    return model

@@ -1,0 +1,69 @@
+"""What this process has loaded, and how much of it may stay."""
+
+from __future__ import annotations
+
+import os
+
+from glowplug import _core
+from glowplug.errors import OptionError, OptionTypeError
+from glowplug.model import Model
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from glowplug._core import LoadedModel
+
+
+def models() -> list[LoadedModel]:
+    """List the models this process has loaded, the most recently used first.
+
+    Returns:
+        One dict a session: `source` (path, or `bytes:` and a digest), `bytes` (size of the model and its external data),
+        `age_seconds`, `uses` (how often `load` gave it out), `holders` (objects that hold it besides the registry),
+        `calls`, `threads`, `optimization`.
+    """
+    return _core.models()
+
+
+def unload(model: Model | str | os.PathLike[str]) -> bool:
+    """Forget a loaded model, so that its memory is freed as soon as nobody uses it.
+
+    Objects that hold the model, and calls that are running, go on with it. The next `load` loads it anew.
+
+    Args:
+        model: A model, or the path it was loaded from.
+
+    Returns:
+        Whether it was loaded.
+    """
+    if isinstance(model, Model):
+        return model._handle.unload()  # noqa: SLF001 - the two modules share the handle
+    return _core.unload_path(os.path.abspath(os.fspath(model)))
+
+
+def configure(*, memory_budget: int | None) -> None:
+    """Bound the memory of loaded models.
+
+    Args:
+        memory_budget: Bytes that all loaded models together may have, counted as the sizes of their files; `None` for no
+            bound, the default. Over it, models that nobody holds are unloaded, the least recently used first. Models that
+            are held, or run, stay even if they exceed the budget.
+
+    Raises:
+        OptionError: The budget is negative.
+        OptionTypeError: The budget is no whole number.
+    """
+    if memory_budget is not None:
+        if not isinstance(memory_budget, int) or isinstance(memory_budget, bool):
+            message = (
+                f"option `memory_budget`: got {memory_budget!r}, expected a whole number of bytes or None\n"
+                "  fix: pass for example `memory_budget=256 * 2**20`"
+            )
+            raise OptionTypeError(message)
+        if memory_budget < 0:
+            message = (
+                f"option `memory_budget`: got {memory_budget}, expected at least 0 bytes\n"
+                "  fix: pass None for no bound, or 0 to keep only models that are held"
+            )
+            raise OptionError(message)
+        memory_budget = min(memory_budget, 2**64 - 1)
+    _core.configure(memory_budget)

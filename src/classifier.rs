@@ -1,0 +1,122 @@
+//! Where a classifier's probabilities are, whatever the converter made of them.
+
+use crate::onnx::{Classes, ModelFacts, Producer};
+use crate::signature::{Dim, Port, PortType};
+use crate::tensor::DType;
+
+/// Operators that hand a value on without changing what it means.
+const PASS_THROUGH: [&str; 7] = ["Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "ZipMap"];
+/// Operators whose (second, for classifiers) output is probabilities.
+const MAKE_PROBABILITIES: [&str; 5] =
+    ["Softmax", "Sigmoid", "TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier"];
+
+/// How to get a matrix `[rows, classes]` from the outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probabilities {
+    /// This output is a sequence of one map per row, from class to probability.
+    Maps(usize),
+    /// This output has one column per class.
+    Matrix(usize),
+    /// This output has one column or none: the probability of the second of two classes.
+    Positive(usize),
+}
+
+/// Finds the probabilities among `outputs`, or `None` if no output is known to hold them.
+///
+/// A guess could pass logits for probabilities, so an output counts only if it is a map, stands beside class labels, has a
+/// telling name, or comes out of an operator that makes probabilities.
+pub fn find(outputs: &[Port], facts: &ModelFacts) -> Option<Probabilities> {
+    let maps = outputs.iter().position(|port| {
+        matches!(&port.port_type, PortType::Other(words) if words.starts_with("sequence(map(") && words.ends_with("float32))"))
+    });
+    if let Some(index) = maps {
+        return Some(Probabilities::Maps(index));
+    }
+    let labels_first = outputs.len() >= 2 && is_label(&outputs[0]);
+    let (index, dims) = outputs.iter().enumerate().find_map(|(index, port)| {
+        let PortType::Tensor(DType::Float32 | DType::Float64 | DType::Float16, dims) = &port.port_type else {
+            return None;
+        };
+        let named = port.name.to_lowercase().contains("prob");
+        let beside_labels = labels_first && index == 1;
+        (named || beside_labels || comes_from_probabilities(&port.name, &facts.producers)).then_some((index, dims))
+    })?;
+    match dims.as_slice() {
+        [_] | [_, Dim::Fixed(1)] => Some(Probabilities::Positive(index)),
+        _ => Some(Probabilities::Matrix(index)),
+    }
+}
+
+/// The class labels, if the model names them.
+pub fn classes(facts: &ModelFacts) -> Option<&Classes> {
+    facts.classes.as_ref().filter(|classes| match classes {
+        Classes::Ints(labels) => !labels.is_empty(),
+        Classes::Strings(labels) => !labels.is_empty(),
+    })
+}
+
+fn is_label(port: &Port) -> bool {
+    matches!(&port.port_type, PortType::Tensor(DType::Int64 | DType::Int32 | DType::String, dims) if dims.len() <= 2)
+}
+
+fn comes_from_probabilities(output: &str, producers: &[Producer]) -> bool {
+    let mut name = output;
+    // A cycle would be refused by the engine; the bound keeps a broken file from looping here.
+    for _ in 0..producers.len() {
+        let Some(node) = producers.iter().find(|node| node.outputs.iter().any(|made| made == name)) else {
+            return false;
+        };
+        if MAKE_PROBABILITIES.contains(&node.operator.as_str()) {
+            return true;
+        }
+        if !PASS_THROUGH.contains(&node.operator.as_str()) {
+            return false;
+        }
+        name = &node.input;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, dtype: DType, dims: &[Dim]) -> Port {
+        Port { name: name.into(), port_type: PortType::Tensor(dtype, dims.to_vec()), required: true }
+    }
+
+    fn node(operator: &str, input: &str, output: &str) -> Producer {
+        Producer { operator: operator.into(), input: input.into(), outputs: vec![output.into()] }
+    }
+
+    #[test]
+    fn probabilities_are_found_or_refused() {
+        let rows = Dim::Symbol("N".into());
+        let label = || tensor("label", DType::Int64, std::slice::from_ref(&rows));
+        let scores = |name: &str, columns: i64| tensor(name, DType::Float32, &[rows.clone(), Dim::Fixed(columns)]);
+        let maps = || Port {
+            name: "output_probability".into(),
+            port_type: PortType::Other("sequence(map(int64, float32))".into()),
+            required: true,
+        };
+        let cases = [
+            ("maps", vec![label(), maps()], vec![], Some(Probabilities::Maps(1))),
+            ("beside labels", vec![label(), scores("scores", 3)], vec![], Some(Probabilities::Matrix(1))),
+            ("by name", vec![scores("probabilities", 2)], vec![], Some(Probabilities::Matrix(0))),
+            ("logits", vec![scores("logits", 2)], vec![node("Gemm", "x", "logits")], None),
+            ("regression", vec![scores("y", 1)], vec![node("Gemm", "x", "y")], None),
+            ("softmax", vec![scores("y", 4)], vec![node("Softmax", "z", "y")], Some(Probabilities::Matrix(0))),
+            (
+                "sigmoid behind a cast",
+                vec![scores("y", 1)],
+                vec![node("Sigmoid", "x", "z"), node("Cast", "z", "y")],
+                Some(Probabilities::Positive(0)),
+            ),
+            ("a cycle", vec![scores("y", 1)], vec![node("Cast", "z", "y"), node("Cast", "y", "z")], None),
+        ];
+        for (name, outputs, producers, expected) in cases {
+            let facts = ModelFacts { producers, ..ModelFacts::default() };
+            assert_eq!(find(&outputs, &facts), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What executes a model. Today that is ONNX Runtime; the rest of the crate knows only this trait.
+
+pub mod ort;
+
+use crate::error::Result;
+use crate::signature::Signature;
+use crate::tensor::{InputTensor, OutputRequest, Value};
+
+/// A loaded model that can run. Any number of threads may run one engine at once.
+pub trait Engine: Send + Sync {
+    /// Inputs and outputs.
+    fn signature(&self) -> &Signature;
+
+    /// Runs once. Inputs have been checked against the signature; one [`Value`] per request comes back.
+    ///
+    /// A buffer whose shape turns out wrong is an error, never a partial or misplaced answer.
+    fn run(&self, inputs: &[InputTensor], outputs: &[OutputRequest]) -> Result<Vec<Value>>;
+
+    /// What the engine logged since the last call, each kind of message once.
+    fn take_notices(&self) -> Vec<String>;
+
+    /// Facts for `explain()`.
+    fn facts(&self) -> EngineFacts;
+}
+
+/// Which engine runs a model and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: String,
+    /// The shared library it lives in.
+    pub library: String,
+    /// Threads one run may use.
+    pub threads: usize,
+}

@@ -1,0 +1,10 @@
+//! ONNX Runtime as an engine: find its library, make a session, run it.
+
+mod failure;
+mod library;
+mod notices;
+mod run;
+mod session;
+
+pub use library::{LibrarySearch, Runtime};
+pub use session::{ModelSource, OrtEngine};

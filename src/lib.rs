@@ -1,0 +1,24 @@
+//! Fast machine-learning inference for Python serverless functions.
+//!
+//! The core is plain Rust; the shell for Python is the feature `python`.
+
+pub mod classifier;
+pub mod digest;
+pub mod engine;
+pub mod error;
+pub mod fork;
+pub mod loader;
+pub mod lru;
+pub mod metrics;
+pub mod onnx;
+pub mod options;
+pub mod registry;
+pub mod reload;
+pub mod session;
+pub mod signature;
+pub mod single_flight;
+pub mod source;
+pub mod tensor;
+
+#[cfg(feature = "python")]
+mod py;

@@ -1,0 +1,48 @@
+//! Joins sources, engines and sessions: what the registry calls to load a model it does not have.
+
+use std::time::Instant;
+
+use crate::engine::Engine;
+use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
+use crate::error::Result;
+use crate::onnx::ModelFacts;
+use crate::options::LoadOptions;
+use crate::registry::{Loader, facts_of_bytes};
+use crate::session::{Origin, Session};
+use crate::source::ModelFile;
+
+/// Loads models into ONNX Runtime.
+pub struct OrtLoader {
+    /// The opened library.
+    pub runtime: &'static Runtime,
+}
+
+impl OrtLoader {
+    fn load(
+        &self,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+        name: &str,
+        facts: ModelFacts,
+    ) -> Result<impl FnOnce(Origin) -> Session + use<>> {
+        let started = Instant::now();
+        let engine: Box<dyn Engine> = Box::new(OrtEngine::new(self.runtime, source, options, name)?);
+        let (options, load_time) = (*options, started.elapsed());
+        Ok(move |origin| Session::new(engine, options, origin, facts, load_time))
+    }
+}
+
+impl Loader for OrtLoader {
+    fn load_file(&self, mut file: ModelFile, options: &LoadOptions) -> Result<Session> {
+        let facts = std::mem::take(&mut file.facts);
+        let name = file.path().display().to_string();
+        let make = self.load(ModelSource::File(file.path()), options, &name, facts)?;
+        Ok(make(Origin::File(file)))
+    }
+
+    fn load_bytes(&self, bytes: &[u8], origin: Origin, options: &LoadOptions) -> Result<Session> {
+        let facts = facts_of_bytes(bytes)?;
+        let make = self.load(ModelSource::Bytes(bytes), options, "model bytes", facts)?;
+        Ok(make(origin))
+    }
+}

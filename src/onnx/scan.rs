@@ -1,0 +1,383 @@
+//! One pass over a model file that keeps names and numbers and seeks over weights.
+//!
+//! Field numbers are those of `onnx/onnx.proto` in the ONNX project.
+
+use std::io::{Read, Seek};
+
+use super::wire::{Content, Field, Malformed, Walker, length_of};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Protobuf's own limit on nested messages; deeper files are refused by every reader.
+const MOST_NESTED: u32 = 100;
+/// Longest name or path kept; the longest seen in the wild are below a kilobyte.
+const LONGEST_NAME: u64 = 1 << 20;
+
+/// What was found in a model file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// Version of the file format; 0 if the file does not say.
+    pub ir_version: u64,
+    /// Operator sets the model asks for, as (domain, version).
+    pub opsets: Vec<(String, u64)>,
+    /// What wrote the file, as (name, version).
+    pub producer: (String, String),
+    /// Whether there is a graph at all.
+    pub has_graph: bool,
+    /// Tensors whose data lies in other files.
+    pub external: Vec<ExternalData>,
+    /// Class labels that a classifier or `ZipMap` of the main graph names; of the last one, which makes the outputs.
+    pub classes: Option<Classes>,
+    /// Which operator makes each value of the main graph.
+    pub producers: Vec<Producer>,
+}
+
+/// Class labels in the order of the probabilities' columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Classes {
+    /// Whole numbers.
+    Ints(Vec<i64>),
+    /// Text.
+    Strings(Vec<String>),
+}
+
+/// A node of the main graph, as far as following values back to their origin needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Producer {
+    /// Operator.
+    pub operator: String,
+    /// Its first input's name.
+    pub input: String,
+    /// Names of its outputs.
+    pub outputs: Vec<String>,
+}
+
+/// Where the data of one tensor lies, as the file has it, unchecked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExternalData {
+    /// Name of the tensor.
+    pub tensor: String,
+    /// Path relative to the model's folder.
+    pub location: String,
+    /// First byte, as written.
+    pub offset: Option<String>,
+    /// Number of bytes, as written.
+    pub length: Option<String>,
+}
+
+/// Scans a model; `subject` names it in errors.
+pub fn scan(mut source: impl Read + Seek, subject: &str) -> Result<ModelFacts> {
+    let length = length_of(&mut source).map_err(|error| {
+        Error::new(ErrorKind::ModelRead, subject, format!("cannot be read: {error}"), "check the file and its disk")
+    })?;
+    let mut scanner = Scanner { walker: Walker::new(source), facts: ModelFacts::default(), depth: 0, labels: None };
+    match scanner.model(length) {
+        Ok(()) => Ok(scanner.facts),
+        Err(Malformed { at, what }) => Err(Error::new(
+            ErrorKind::Model,
+            subject,
+            format!("not a valid ONNX file of {length} bytes: {what} at byte {at}"),
+            "the file is truncated, corrupt or not ONNX; export or download it again",
+        )),
+    }
+}
+
+struct Scanner<R> {
+    walker: Walker<R>,
+    facts: ModelFacts,
+    depth: u32,
+    /// Class labels of the node at hand.
+    labels: Option<Classes>,
+}
+
+type Scanned<T = ()> = std::result::Result<T, Malformed>;
+
+impl<R: Read + Seek> Scanner<R> {
+    /// Calls `visit` with each field of the message that ends at `end`; what a visitor leaves unread is skipped.
+    fn fields(&mut self, end: u64, mut visit: impl FnMut(&mut Self, Field) -> Scanned) -> Scanned {
+        self.depth += 1;
+        if self.depth > MOST_NESTED {
+            let what = format!("messages nested deeper than {MOST_NESTED}");
+            return Err(Malformed { at: self.walker.position(), what });
+        }
+        while let Some(field) = self.walker.field(end)? {
+            visit(self, field)?;
+            if let Content::Until(stop) = field.content {
+                self.walker.skip_to(stop)?;
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn model(&mut self, end: u64) -> Scanned {
+        self.fields(end, |this, field| {
+            match (field.number, field.content) {
+                (1, Content::Varint(version)) => this.facts.ir_version = version,
+                (2, Content::Until(stop)) => this.facts.producer.0 = this.name(stop)?,
+                (3, Content::Until(stop)) => this.facts.producer.1 = this.name(stop)?,
+                (7, Content::Until(stop)) => {
+                    this.facts.has_graph = true;
+                    this.graph(stop, true)?;
+                }
+                (8, Content::Until(stop)) => {
+                    let opset = this.opset(stop)?;
+                    this.facts.opsets.push(opset);
+                }
+                // Functions hold nodes in field 7 as graphs hold them in field 1.
+                (25, Content::Until(stop)) => this.fields(stop, |this, field| match (field.number, field.content) {
+                    (7, Content::Until(stop)) => this.node(stop, false),
+                    _ => Ok(()),
+                })?,
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn opset(&mut self, end: u64) -> Scanned<(String, u64)> {
+        let mut opset = (String::new(), 0);
+        self.fields(end, |this, field| {
+            match (field.number, field.content) {
+                (1, Content::Until(stop)) => opset.0 = this.name(stop)?,
+                (2, Content::Varint(version)) => opset.1 = version,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(opset)
+    }
+
+    fn graph(&mut self, end: u64, main: bool) -> Scanned {
+        self.fields(end, |this, field| match (field.number, field.content) {
+            (1, Content::Until(stop)) => this.node(stop, main),
+            (5, Content::Until(stop)) => this.tensor(stop),
+            (15, Content::Until(stop)) => this.sparse_tensor(stop),
+            _ => Ok(()),
+        })
+    }
+
+    fn node(&mut self, end: u64, main: bool) -> Scanned {
+        let mut node = Producer::default();
+        let mut inputs = 0;
+        self.fields(end, |this, field| {
+            match (field.number, field.content) {
+                (1, Content::Until(stop)) if main => {
+                    inputs += 1;
+                    if inputs == 1 {
+                        node.input = this.name(stop)?;
+                    }
+                }
+                (2, Content::Until(stop)) if main => node.outputs.push(this.name(stop)?),
+                (4, Content::Until(stop)) if main => node.operator = this.name(stop)?,
+                (5, Content::Until(stop)) => this.attribute(stop, main)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if main {
+            self.facts.producers.push(node);
+            if let Some(labels) = self.labels.take() {
+                self.facts.classes = Some(labels);
+            }
+        }
+        Ok(())
+    }
+
+    fn attribute(&mut self, end: u64, main: bool) -> Scanned {
+        let mut name = String::new();
+        self.fields(end, |this, field| match (field.number, field.content) {
+            (1, Content::Until(stop)) => {
+                name = this.name(stop)?;
+                Ok(())
+            }
+            (5 | 10, Content::Until(stop)) => this.tensor(stop),
+            (6 | 11, Content::Until(stop)) => this.graph(stop, false),
+            (22 | 23, Content::Until(stop)) => this.sparse_tensor(stop),
+            (8, content) if main && name.starts_with("classlabels_int") => this.int_label(content),
+            (9, Content::Until(stop)) if main && name == "classlabels_strings" => this.string_label(stop),
+            // A list of numbers or strings holds no tensor and no graph, and a tree ensemble has hundreds of thousands
+            // of entries, one field each: they are not walked.
+            (7..=9, _) => this.walker.skip_to(end),
+            _ => Ok(()),
+        })
+    }
+
+    fn int_label(&mut self, content: Content) -> Scanned {
+        let mut labels = match self.labels.take() {
+            Some(Classes::Ints(labels)) => labels,
+            _ => Vec::new(),
+        };
+        match content {
+            Content::Varint(label) => labels.push(label.cast_signed()),
+            Content::Until(stop) => {
+                while self.walker.position() < stop {
+                    labels.push(self.walker.varint(stop)?.cast_signed());
+                }
+            }
+            Content::Fixed => {}
+        }
+        self.labels = Some(Classes::Ints(labels));
+        Ok(())
+    }
+
+    fn string_label(&mut self, stop: u64) -> Scanned {
+        let label = self.name(stop)?;
+        let mut labels = match self.labels.take() {
+            Some(Classes::Strings(labels)) => labels,
+            _ => Vec::new(),
+        };
+        labels.push(label);
+        self.labels = Some(Classes::Strings(labels));
+        Ok(())
+    }
+
+    fn tensor(&mut self, end: u64) -> Scanned {
+        let mut data = ExternalData::default();
+        let mut is_external = false;
+        self.fields(end, |this, field| {
+            match (field.number, field.content) {
+                (8, Content::Until(stop)) => data.tensor = this.name(stop)?,
+                (13, Content::Until(stop)) => {
+                    let (key, value) = this.entry(stop)?;
+                    match key.as_str() {
+                        "location" => data.location = value,
+                        "offset" => data.offset = Some(value),
+                        "length" => data.length = Some(value),
+                        _ => {}
+                    }
+                }
+                (14, Content::Varint(location)) => is_external = location == 1,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        if is_external {
+            self.facts.external.push(data);
+        }
+        Ok(())
+    }
+
+    fn sparse_tensor(&mut self, end: u64) -> Scanned {
+        self.fields(end, |this, field| match (field.number, field.content) {
+            (1 | 2, Content::Until(stop)) => this.tensor(stop),
+            _ => Ok(()),
+        })
+    }
+
+    fn entry(&mut self, end: u64) -> Scanned<(String, String)> {
+        let (mut key, mut value) = (String::new(), String::new());
+        self.fields(end, |this, field| {
+            match (field.number, field.content) {
+                (1, Content::Until(stop)) => key = this.name(stop)?,
+                (2, Content::Until(stop)) => value = this.name(stop)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok((key, value))
+    }
+
+    fn name(&mut self, stop: u64) -> Scanned<String> {
+        self.walker.text(stop, LONGEST_NAME)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    /// A length-delimited field.
+    fn message(number: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let body = parts.concat();
+        let mut bytes = vec![number << 3 | 2];
+        let mut length = body.len();
+        while length >= 0x80 {
+            bytes.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+            length >>= 7;
+        }
+        bytes.push(u8::try_from(length).unwrap());
+        bytes.extend(body);
+        bytes
+    }
+
+    fn entry(key: &str, value: &str) -> Vec<u8> {
+        message(13, &[&message(1, &[key.as_bytes()]), &message(2, &[value.as_bytes()])])
+    }
+
+    fn external(name: &str) -> Vec<u8> {
+        [message(8, &[name.as_bytes()]), entry("location", "w.bin"), entry("offset", "8"), vec![14 << 3, 1]].concat()
+    }
+
+    fn found(bytes: &[u8]) -> Result<ModelFacts> {
+        scan(Cursor::new(bytes), "m.onnx")
+    }
+
+    #[test]
+    fn external_data_is_found_wherever_tensors_are() {
+        let subgraph = message(6, &[&message(5, &[&external("inner")])]);
+        let node = message(1, &[&message(5, &[&message(1, &[b"body"]), &subgraph])]);
+        let constant = message(1, &[&message(5, &[&message(1, &[b"value"]), &message(5, &[&external("constant")])])]);
+        let sparse = message(15, &[&message(1, &[&external("sparse")])]);
+        let in_function = message(7, &[&message(5, &[&message(5, &[&external("function")])])]);
+        let function = [&[0xca, 0x01][..], &message(0, &[&in_function])[1..]].concat();
+        let graph = message(7, &[&message(5, &[&external("weight")]), &node, &constant, &sparse]);
+        let facts = found(&[graph, function].concat()).unwrap();
+        let names: Vec<&str> = facts.external.iter().map(|data| data.tensor.as_str()).collect();
+        assert_eq!(names, ["weight", "inner", "constant", "sparse", "function"]);
+        assert_eq!(facts.external[0].location, "w.bin");
+        assert_eq!(facts.external[0].offset.as_deref(), Some("8"));
+        assert_eq!(facts.external[0].length, None);
+    }
+
+    #[test]
+    fn classes_are_those_of_the_last_classifier() {
+        let ints = |labels: &[u8]| -> Vec<u8> {
+            let fields: Vec<u8> = labels.iter().flat_map(|label| [8 << 3, *label]).collect();
+            message(5, &[&message(1, &[b"classlabels_int64s"]), &fields])
+        };
+        let strings =
+            message(5, &[&message(1, &[b"classlabels_strings"]), &message(9, &[b"no"]), &message(9, &[b"yes"])]);
+        let node = |attribute: &[u8]| message(1, &[&message(4, &[b"ZipMap"]), attribute]);
+        let packed = message(5, &[&message(1, &[b"classlabels_ints"]), &message(8, &[&[4, 5, 6]])]);
+        let cases = [
+            (vec![node(&ints(&[0, 1])), node(&ints(&[0, 1]))], Some(Classes::Ints(vec![0, 1]))),
+            (vec![node(&ints(&[2])), node(&strings)], Some(Classes::Strings(vec!["no".into(), "yes".into()]))),
+            (vec![node(&packed)], Some(Classes::Ints(vec![4, 5, 6]))),
+            (vec![node(&message(5, &[&message(1, &[b"nodes_ids"]), &[8 << 3, 1]]))], None),
+        ];
+        for (nodes, expected) in cases {
+            let facts = found(&message(7, &[&nodes.concat()])).unwrap();
+            assert_eq!(facts.classes, expected);
+            assert_eq!(facts.producers.len(), nodes.len());
+        }
+    }
+
+    #[test]
+    fn opsets_and_version_are_read() {
+        let opset = message(8, &[&message(1, &[b"ai.onnx.ml"]), &[2 << 3, 3]]);
+        let facts = found(&[vec![1 << 3, 10], opset, message(2, &[b"pytorch"])].concat()).unwrap();
+        assert_eq!((facts.ir_version, facts.has_graph), (10, false));
+        assert_eq!(facts.opsets, [("ai.onnx.ml".to_owned(), 3)]);
+        assert_eq!(facts.producer.0, "pytorch");
+    }
+
+    #[test]
+    fn every_truncation_is_an_error_or_a_shorter_file() {
+        let whole = message(7, &[&message(5, &[&external("weight")]), &message(1, &[&message(4, &[b"Relu"])])]);
+        for length in 1..whole.len() {
+            let error = found(&whole[..length]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Model, "{length}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        let mut graph = message(6, &[]);
+        for _ in 0..200 {
+            graph = message(6, &[&message(1, &[&message(5, &[&graph])])]);
+        }
+        let error = found(&message(7, &[&message(1, &[&message(5, &[&graph])])])).unwrap_err();
+        assert!(error.to_string().contains("nested deeper"), "{error}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Our errors as Python exceptions. The classes are defined in `glowplug.errors`.
+
+use pyo3::exceptions::PyMemoryError;
+use pyo3::import_exception;
+use pyo3::prelude::*;
+
+use crate::error::{Error, ErrorKind};
+
+import_exception!(glowplug.errors, ModelNotFoundError);
+import_exception!(glowplug.errors, ModelReadError);
+import_exception!(glowplug.errors, ModelError);
+import_exception!(glowplug.errors, UnsupportedModelError);
+import_exception!(glowplug.errors, LibraryError);
+import_exception!(glowplug.errors, InputError);
+import_exception!(glowplug.errors, InputTypeError);
+import_exception!(glowplug.errors, OptionError);
+import_exception!(glowplug.errors, EngineError);
+import_exception!(glowplug.errors, OutOfMemoryError);
+import_exception!(glowplug.errors, ModelClosedError);
+import_exception!(glowplug.errors, DependencyError);
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error.kind() {
+            ErrorKind::ModelNotFound => ModelNotFoundError::new_err(message),
+            ErrorKind::ModelRead => ModelReadError::new_err(message),
+            ErrorKind::Model => ModelError::new_err(message),
+            ErrorKind::Unsupported => UnsupportedModelError::new_err(message),
+            ErrorKind::Library => LibraryError::new_err(message),
+            ErrorKind::Input => InputError::new_err(message),
+            ErrorKind::InputType => InputTypeError::new_err(message),
+            ErrorKind::Option => OptionError::new_err(message),
+            ErrorKind::Engine => EngineError::new_err(message),
+            ErrorKind::OutOfMemory => OutOfMemoryError::new_err(message),
+            ErrorKind::Closed => ModelClosedError::new_err(message),
+        }
+    }
+}
+
+/// `error`, as ours if it says that memory ran out.
+pub(super) fn with_memory_error(py: Python<'_>, error: PyErr, subject: impl FnOnce() -> String) -> PyErr {
+    if !error.is_instance_of::<PyMemoryError>(py) {
+        return error;
+    }
+    let problem = error.value(py).to_string();
+    let fix = "pass fewer rows per call, or give the process more memory";
+    Error::new(ErrorKind::OutOfMemory, subject(), problem, fix).into()
+}
+
+/// NumPy is needed for arrays. Without this check the binding to it would panic where it is missing.
+pub(super) fn require_numpy(py: Python<'_>) -> PyResult<()> {
+    use pyo3::sync::PyOnceLock;
+    static FOUND: PyOnceLock<()> = PyOnceLock::new();
+    let find = || match py.import("numpy") {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let message = format!("numpy: cannot be imported: {error}\n  fix: install it with `pip install numpy`");
+            Err(DependencyError::new_err(message))
+        }
+    };
+    FOUND.get_or_try_init(py, find).copied()
+}

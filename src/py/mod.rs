@@ -1,0 +1,28 @@
+//! The shell for Python: extract arguments, leave the interpreter, run the core, wrap the answer.
+
+// Extracted arguments are owned: that is how PyO3 hands them over.
+#![allow(clippy::needless_pass_by_value)]
+
+mod array;
+mod engine;
+mod error;
+mod model;
+mod report;
+mod spec;
+mod value;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::model::{ModelHandle, load_bytes, load_path};
+    #[pymodule_export]
+    use super::report::{configure, models, unload_path};
+    #[pymodule_export]
+    use super::spec::TensorSpec;
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals)]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+}

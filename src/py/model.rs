@@ -1,0 +1,314 @@
+//! The object behind `glowplug.Model`: what runs, without argument policy.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use numpy::PyUntypedArray;
+use pyo3::exceptions::PyRuntimeWarning;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use smallvec::SmallVec;
+
+use super::array;
+use super::engine::loader;
+use super::error::require_numpy;
+use super::report;
+use super::spec::TensorSpec;
+use super::value::{matrix_of_maps, to_python};
+use crate::classifier::Probabilities;
+use crate::error::{Error, ErrorKind, list_names};
+use crate::options::LoadOptions;
+use crate::reload::SharedModel;
+use crate::session::Session;
+use crate::tensor::{Elements, InputTensor, OutputRequest, Value};
+
+/// A loaded model. `predict`, `predict_proba` and `run` answer `NotImplemented` where an input has to be converted first,
+/// which is `glowplug.inputs`' work.
+#[pyclass(frozen, module = "glowplug._core")]
+pub(super) struct ModelHandle {
+    model: SharedModel,
+}
+
+/// Loads the model at `path`; `reload` is the number of seconds between looks at the file, `None` for never.
+#[pyfunction]
+pub(super) fn load_path(
+    py: Python<'_>,
+    path: PathBuf,
+    threads: Option<i64>,
+    optimization: &str,
+    reload: Option<f64>,
+) -> PyResult<ModelHandle> {
+    let options = LoadOptions::new(threads, optimization)?;
+    let reload = reload.map(seconds).transpose()?;
+    let loader = loader(py)?;
+    let (model, stale) = py.detach(|| SharedModel::from_path(path, options, reload, &loader))?;
+    warn_stale(py, stale)?;
+    ModelHandle::announced(py, model)
+}
+
+/// Loads a model from bytes.
+#[pyfunction]
+pub(super) fn load_bytes(
+    py: Python<'_>,
+    model: &Bound<'_, PyBytes>,
+    threads: Option<i64>,
+    optimization: &str,
+) -> PyResult<ModelHandle> {
+    let options = LoadOptions::new(threads, optimization)?;
+    let loader = loader(py)?;
+    // Bytes objects never change, so they may be read without the interpreter.
+    let bytes = model.as_bytes();
+    let model = py.detach(|| SharedModel::from_bytes(bytes, options, &loader))?;
+    ModelHandle::announced(py, model)
+}
+
+fn seconds(seconds: f64) -> Result<Duration, Error> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        let problem = format!("got {seconds}, expected True, False or a number of seconds of at least 0");
+        Error::new(ErrorKind::Option, "option `reload`", problem, "pass for example `reload=10.0`")
+    })
+}
+
+fn warn_stale(py: Python<'_>, stale: Option<Error>) -> PyResult<()> {
+    let Some(error) = stale else { return Ok(()) };
+    let text = format!("the model's file changed but cannot be loaded, so the previous model stays in use: {error}");
+    let text = CString::new(text.replace('\0', "\\0"))?;
+    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 3)
+}
+
+/// What one call needs while it runs.
+struct Call<'py> {
+    session: Arc<Session>,
+    inputs: SmallVec<[InputTensor; 4]>,
+    /// The arrays that `inputs` point into: another thread may take them out of the caller's dict meanwhile.
+    _arrays: SmallVec<[Bound<'py, PyAny>; 4]>,
+}
+
+impl ModelHandle {
+    fn announced(py: Python<'_>, model: SharedModel) -> PyResult<Self> {
+        if let Some(session) = model.ready() {
+            report::log_notices(py, &session)?;
+        }
+        Ok(Self { model })
+    }
+
+    fn session(&self, py: Python<'_>) -> PyResult<Arc<Session>> {
+        if let Some(session) = self.model.ready() {
+            return Ok(session);
+        }
+        let loader = loader(py)?;
+        let (session, stale) = py.detach(|| self.model.refresh(&loader))?;
+        warn_stale(py, stale)?;
+        report::log_notices(py, &session)?;
+        Ok(session)
+    }
+
+    /// The inputs as tensors, or `None` if one has to be converted. `inputs` is an array or a dict of arrays.
+    fn prepare<'py>(&self, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Option<Call<'py>>> {
+        let py = inputs.py();
+        require_numpy(py)?;
+        let session = self.session(py)?;
+        let signature = session.signature();
+        let (mut tensors, mut arrays) = (SmallVec::<[InputTensor; 4]>::new(), SmallVec::<[_; 4]>::new());
+        if let Ok(named) = inputs.cast::<PyDict>() {
+            for (name, array) in named {
+                let Ok(name) = name.cast::<PyString>() else { return Ok(None) };
+                let index = signature.input_index(&name.to_string_lossy())?;
+                let Some(tensor) = array::borrow(&array, signature, index)? else { return Ok(None) };
+                tensors.push(tensor);
+                arrays.push(array);
+            }
+        } else {
+            if !inputs.is_exact_instance_of::<PyUntypedArray>() {
+                return Ok(None);
+            }
+            let index = signature.sole_input()?;
+            let Some(tensor) = array::borrow(inputs, signature, index)? else { return Ok(None) };
+            tensors.push(tensor);
+            arrays.push(inputs.clone());
+        }
+        let texts = tensors.iter().filter(|tensor| matches!(tensor.elements, Elements::Strings(_))).count() as u64;
+        let (given, copied) = (tensors.len() as u64, copied.max(texts));
+        session.metrics().record_inputs(given.saturating_sub(copied), copied);
+        Ok(Some(Call { session, inputs: tensors, _arrays: arrays }))
+    }
+}
+
+impl<'py> Call<'py> {
+    /// Runs for the wanted outputs, in their order.
+    fn run(&self, py: Python<'py>, wanted: &[usize]) -> PyResult<Vec<(Value, Option<Bound<'py, PyAny>>)>> {
+        let mut arrays = SmallVec::<[Option<Bound<'py, PyAny>>; 4]>::new();
+        let mut requests = SmallVec::<[OutputRequest; 4]>::new();
+        for (index, shape) in wanted.iter().zip(self.session.output_shapes(&self.inputs, wanted)) {
+            let made = match (shape, self.session.output_dtype(*index)) {
+                (Some(shape), Some(dtype)) => Some(array::output(py, dtype, shape)?),
+                _ => None,
+            };
+            let (array, buffer) = made.map_or((None, None), |(array, buffer)| (Some(array.into_any()), Some(buffer)));
+            arrays.push(array);
+            requests.push(OutputRequest { index: *index, buffer });
+        }
+        let (session, inputs) = (&self.session, &self.inputs);
+        let values = py.detach(|| session.run(inputs, &mut requests))?;
+        report::log_notices(py, &self.session)?;
+        Ok(values.into_iter().zip(arrays).collect())
+    }
+
+    fn run_one(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
+        match self.run(py, &[index])?.pop() {
+            Some((value, array)) => to_python(py, value, array),
+            None => Ok(py.None().into_bound(py)),
+        }
+    }
+}
+
+#[pymethods]
+impl ModelHandle {
+    /// The first output.
+    fn predict<'py>(&self, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Bound<'py, PyAny>> {
+        let py = inputs.py();
+        match self.prepare(inputs, copied)? {
+            Some(call) => call.run_one(py, 0),
+            None => Ok(py.NotImplemented().into_bound(py)),
+        }
+    }
+
+    /// The output with the probabilities, as an array; one column for a model of two classes that gives only one.
+    fn predict_proba<'py>(&self, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Bound<'py, PyAny>> {
+        let py = inputs.py();
+        let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
+        let session = &call.session;
+        match session.probabilities() {
+            Some(Probabilities::Matrix(index) | Probabilities::Positive(index)) => call.run_one(py, index),
+            Some(Probabilities::Maps(index)) => {
+                let maps = call.run(py, &[index])?.pop().map_or(Value::Absent, |(value, _)| value);
+                matrix_of_maps(py, maps, session.classes())
+            }
+            None => {
+                let outputs = session.signature().outputs().iter().map(|port| port.name.as_str());
+                let problem =
+                    format!("has no output known to hold probabilities; its outputs are {}", list_names(outputs, 12));
+                let fix = "use `predict` or `run`, or name the output `probabilities` when exporting the model";
+                Err(Error::new(ErrorKind::Input, session.signature().model(), problem, fix).into())
+            }
+        }
+    }
+
+    /// The named outputs, or all, as a dict.
+    #[pyo3(signature = (inputs, outputs, copied))]
+    fn run<'py>(
+        &self,
+        inputs: &Bound<'py, PyAny>,
+        outputs: Option<Vec<String>>,
+        copied: u64,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = inputs.py();
+        let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
+        let signature = call.session.signature();
+        let wanted: SmallVec<[usize; 4]> = match &outputs {
+            None => (0..signature.outputs().len()).collect(),
+            Some(names) => names.iter().map(|name| signature.output_index(name)).collect::<Result<_, _>>()?,
+        };
+        let answers = PyDict::new(py);
+        for ((value, array), index) in call.run(py, &wanted)?.into_iter().zip(&wanted) {
+            answers.set_item(&signature.outputs()[*index].name, to_python(py, value, array)?)?;
+        }
+        Ok(answers.into_any())
+    }
+
+    /// Inputs, in the model's order.
+    #[getter]
+    fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let session = self.session(py)?;
+        PyTuple::new(py, session.signature().inputs().iter().map(|port| TensorSpec { port: port.clone() }))
+    }
+
+    /// Outputs, in the model's order.
+    #[getter]
+    fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let session = self.session(py)?;
+        PyTuple::new(py, session.signature().outputs().iter().map(|port| TensorSpec { port: port.clone() }))
+    }
+
+    /// The input a bare value means.
+    fn sole_input(&self, py: Python<'_>) -> PyResult<TensorSpec> {
+        let session = self.session(py)?;
+        let index = session.signature().sole_input()?;
+        Ok(TensorSpec { port: session.signature().inputs()[index].clone() })
+    }
+
+    /// The input of this name.
+    fn input(&self, py: Python<'_>, name: &str) -> PyResult<TensorSpec> {
+        let session = self.session(py)?;
+        let index = session.signature().input_index(name)?;
+        Ok(TensorSpec { port: session.signature().inputs()[index].clone() })
+    }
+
+    /// Class labels in the order of the columns of `predict_proba`.
+    #[getter]
+    fn classes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        report::classes(py, &*self.session(py)?)
+    }
+
+    /// Whether `predict_proba` gives only the second class's column.
+    #[getter]
+    fn gives_one_column(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(matches!(self.session(py)?.probabilities(), Some(Probabilities::Positive(_))))
+    }
+
+    /// What errors call the model.
+    #[getter]
+    fn name(&self) -> String {
+        self.model.path().map_or_else(|| "model bytes".to_owned(), |path| path.display().to_string())
+    }
+
+    /// Facts for `Model.explain`.
+    fn explain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        report::explain(py, &*self.session(py)?)
+    }
+
+    /// Counters for `Model.stats`.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        report::stats(py, &*self.session(py)?)
+    }
+
+    /// The content's digest in hexadecimal.
+    fn digest(&self, py: Python<'_>) -> PyResult<String> {
+        self.session(py)?;
+        Ok(py.detach(|| self.model.digest())?.to_string())
+    }
+
+    /// What another process needs to load the same model: path, threads, optimization, reload.
+    fn reference(&self) -> PyResult<(PathBuf, usize, &'static str, Option<f64>)> {
+        let Some(path) = self.model.path() else {
+            let problem = "was loaded from bytes, which a reference cannot carry";
+            let fix = "write the bytes to a file, load its path, and pass that model on";
+            return Err(Error::new(ErrorKind::ModelRead, "model bytes", problem, fix).into());
+        };
+        let options = self.model.options();
+        let reload = self.model.reload().map(|interval| interval.as_secs_f64());
+        Ok((path.clone(), options.threads, options.optimization.name(), reload))
+    }
+
+    /// Whether both are the same session.
+    fn shares_session_with(&self, py: Python<'_>, other: &Self) -> PyResult<bool> {
+        Ok(Arc::ptr_eq(&self.session(py)?, &other.session(py)?))
+    }
+
+    /// Forgets the session in the registry; this handle goes on using it.
+    fn unload(&self, py: Python<'_>) -> PyResult<bool> {
+        let session = self.session(py)?;
+        Ok(py.detach(|| crate::registry::Registry::global().unload(|held| std::ptr::eq(held, &raw const *session))) > 0)
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.model.close());
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.model.is_closed()
+    }
+}

@@ -1,0 +1,379 @@
+//! Finds the session for a model: the same content with the same options is loaded once per process.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+
+use crate::digest::{Digest, Stamp};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fork;
+use crate::lru::Lru;
+use crate::options::LoadOptions;
+use crate::session::{Origin, Session};
+use crate::single_flight::SingleFlight;
+use crate::source::{ModelFile, examine_bytes};
+
+/// How often a file that changes while it is being loaded is tried.
+const LOAD_TRIES: usize = 3;
+
+/// Makes the session of an opened model. The registry does not know engines.
+pub trait Loader: Sync {
+    /// A new session of a file.
+    fn load_file(&self, file: ModelFile, options: &LoadOptions) -> Result<Session>;
+    /// A new session of bytes with this digest.
+    fn load_bytes(&self, bytes: &[u8], origin: Origin, options: &LoadOptions) -> Result<Session>;
+}
+
+/// A session, and what went wrong if it is an older one than the file asks for.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The session.
+    pub session: Arc<Session>,
+    /// Why a changed file was not taken; told once for each state of the file.
+    pub stale_because: Option<Error>,
+}
+
+/// When a path that has been loaded is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recheck {
+    /// At every load; a changed file that cannot be loaded is an error.
+    Always,
+    /// At most once in this time; a changed file that cannot be loaded leaves the old session in place.
+    Every(Duration),
+}
+
+type Place = (PathBuf, LoadOptions);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Flight {
+    Path(Place),
+    Bytes(Digest, LoadOptions),
+}
+
+/// The sessions of a process.
+pub struct Registry {
+    generation: u32,
+    state: Mutex<State>,
+    flights: SingleFlight<Flight, Result<Arc<Session>>>,
+    /// Held while a path is matched with known contents and loaded, so that two paths of one content load it once.
+    loading: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    places: HashMap<Place, PlaceState>,
+    sessions: Lru<u64, Arc<Session>>,
+    next_id: u64,
+    budget: Option<u64>,
+}
+
+struct PlaceState {
+    id: u64,
+    checked: Instant,
+    failed: Option<Failure>,
+}
+
+/// The state of a file when a reload failed: its stamp, or that there was no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Failure(Option<Stamp>);
+
+impl Failure {
+    fn now(path: &Path) -> Self {
+        Self(Stamp::of(path).ok())
+    }
+}
+
+static GLOBAL: ArcSwapOption<Registry> = ArcSwapOption::const_empty();
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            generation: fork::generation(),
+            state: Mutex::default(),
+            flights: SingleFlight::default(),
+            loading: Mutex::default(),
+        }
+    }
+}
+
+impl Registry {
+    /// The registry of this process. A forked child gets a new one, which takes over what the fork left usable.
+    pub fn global() -> Arc<Self> {
+        loop {
+            let current = GLOBAL.load();
+            if let Some(registry) = current.as_ref()
+                && registry.generation == fork::generation()
+            {
+                return Arc::clone(registry);
+            }
+            let fresh = Arc::new(current.as_ref().map_or_else(Self::default, |parent| Self::inherit(parent)));
+            let _ = GLOBAL.compare_and_swap(&current, Some(fresh));
+            // The parent's registry may hold locks of threads that do not exist here: it is never dropped.
+            std::mem::forget(arc_swap::Guard::into_inner(current));
+        }
+    }
+
+    fn inherit(parent: &Self) -> Self {
+        let child = Self::default();
+        // A lock that another thread held at the fork is never released here; then the child starts empty.
+        if let (Ok(mut from), Ok(mut to)) = (parent.state.try_lock(), child.state.try_lock()) {
+            to.budget = from.budget;
+            let usable: Vec<_> = from.sessions.iter().filter(|(_, session)| session.is_usable_here()).collect();
+            for (id, session) in usable.into_iter().rev() {
+                to.sessions.insert(*id, Arc::clone(session), session.bytes());
+            }
+            to.next_id = from.next_id;
+            let places = std::mem::take(&mut from.places);
+            to.places = places.into_iter().filter(|(_, place)| to.sessions.touch(&place.id).is_some()).collect();
+        }
+        child
+    }
+
+    /// The session of the model at `path`, loading it if its content is not loaded yet.
+    pub fn load_path(
+        &self,
+        path: &Path,
+        options: &LoadOptions,
+        recheck: Recheck,
+        loader: &dyn Loader,
+    ) -> Result<Loaded> {
+        let place = (path.to_owned(), *options);
+        let known = self.known(&place, recheck);
+        if let Some((session, false)) = known {
+            session.count_use();
+            return Ok(Loaded { session, stale_because: None });
+        }
+        let loaded = self.flights.run(&Flight::Path(place.clone()), || {
+            // Another flight may have landed between the look above and this one.
+            match self.known(&place, recheck) {
+                Some((session, false)) => Ok(session),
+                _ => self.load_changed(&place, loader),
+            }
+        });
+        match (loaded, known, recheck) {
+            (Ok(session), ..) => {
+                session.count_use();
+                Ok(Loaded { session, stale_because: None })
+            }
+            (Err(error), Some((session, true)), Recheck::Every(_)) => {
+                let is_news = self.remember_failure(&place);
+                Ok(Loaded { session, stale_because: is_news.then_some(error) })
+            }
+            (Err(error), ..) => Err(error),
+        }
+    }
+
+    /// The session of a model given as bytes.
+    pub fn load_bytes(&self, bytes: &[u8], options: &LoadOptions, loader: &dyn Loader) -> Result<Arc<Session>> {
+        let digest = Digest::of_bytes(bytes);
+        let session = self.flights.run(&Flight::Bytes(digest, *options), || {
+            let _matching = lock(&self.loading);
+            if let Some((_, session)) = self.find(options, bytes.len() as u64, |_| false, || Some(digest)) {
+                return Ok(session);
+            }
+            let session = loader.load_bytes(bytes, Origin::Bytes(digest, bytes.len() as u64), options)?;
+            Ok(self.insert(Arc::new(session)).1)
+        })?;
+        session.count_use();
+        Ok(session)
+    }
+
+    /// All sessions, the most recently used first, with the number of holders besides the registry.
+    pub fn sessions(&self) -> Vec<(Arc<Session>, usize)> {
+        let state = self.lock();
+        state.sessions.iter().map(|(_, session)| (Arc::clone(session), Arc::strong_count(session) - 2)).collect()
+    }
+
+    /// Forgets a session; whoever holds it may go on using it.
+    pub fn unload(&self, wanted: impl Fn(&Session) -> bool) -> usize {
+        let mut state = self.lock();
+        let ids: Vec<u64> = state.sessions.iter().filter(|(_, session)| wanted(session)).map(|(id, _)| *id).collect();
+        let gone: Vec<_> = ids.iter().filter_map(|id| state.sessions.remove(id)).collect();
+        state.places.retain(|_, place| !ids.contains(&place.id));
+        drop(state);
+        gone.len()
+    }
+
+    /// Forgets sessions loaded from `path`.
+    pub fn unload_path(&self, path: &Path) -> usize {
+        let ids: Vec<u64> = {
+            let state = self.lock();
+            state.places.iter().filter(|((place, _), _)| place == path).map(|(_, place)| place.id).collect()
+        };
+        let sessions: Vec<Arc<Session>> = {
+            let mut state = self.lock();
+            ids.iter().filter_map(|id| state.sessions.touch(id).cloned()).collect()
+        };
+        self.unload(|session| sessions.iter().any(|gone| std::ptr::eq(&raw const **gone, session)))
+    }
+
+    /// Forgets `session` if nobody but the caller, who passes the only other reference, holds it.
+    pub fn release(&self, session: Arc<Session>) {
+        let mut state = self.lock();
+        let id = state.sessions.iter().find(|(_, held)| Arc::ptr_eq(held, &session)).map(|(id, _)| *id);
+        drop(session);
+        let Some(id) = id else { return };
+        let gone = match state.sessions.touch(&id) {
+            Some(held) if Arc::strong_count(held) == 1 => state.sessions.remove(&id),
+            _ => None,
+        };
+        if gone.is_some() {
+            state.places.retain(|_, place| place.id != id);
+        }
+        drop(state);
+    }
+
+    /// Bounds the bytes of all sessions; those that nobody holds go first, the least recently used before the others.
+    pub fn set_budget(&self, budget: Option<u64>) {
+        let mut state = self.lock();
+        state.budget = budget;
+        let gone = state.shrink();
+        drop(state);
+        // Destroying sessions takes time and needs no lock.
+        drop(gone);
+    }
+
+    /// The bound set last.
+    pub fn budget(&self) -> Option<u64> {
+        self.lock().budget
+    }
+
+    /// The session last loaded for `place`, and whether its file has changed since.
+    fn known(&self, place: &Place, recheck: Recheck) -> Option<(Arc<Session>, bool)> {
+        let (session, failed) = {
+            let mut state = self.lock();
+            let known = state.places.get_mut(place)?;
+            let (id, failed, now) = (known.id, known.failed, Instant::now());
+            let is_due = match recheck {
+                Recheck::Always => true,
+                Recheck::Every(interval) => now.duration_since(known.checked) >= interval,
+            };
+            if is_due {
+                known.checked = now;
+            }
+            let session = Arc::clone(state.sessions.touch(&id)?);
+            if !is_due {
+                return Some((session, false));
+            }
+            (session, failed)
+        };
+        // The file system is asked without the lock: it may be a slow one.
+        let is_unchanged = match session.origin() {
+            Origin::File(file) => file.is_unchanged(),
+            Origin::Bytes(..) => true,
+        };
+        let failed_before = recheck != Recheck::Always && failed.is_some_and(|failed| failed == Failure::now(&place.0));
+        Some((session, !is_unchanged && !failed_before))
+    }
+
+    fn remember_failure(&self, place: &Place) -> bool {
+        let failure = Failure::now(&place.0);
+        match self.lock().places.get_mut(place) {
+            Some(known) => known.failed.replace(failure) != Some(failure),
+            None => true,
+        }
+    }
+
+    fn load_changed(&self, place: &Place, loader: &dyn Loader) -> Result<Arc<Session>> {
+        let (path, options) = place;
+        for _ in 0..LOAD_TRIES {
+            let file = ModelFile::open(path)?;
+            let _matching = lock(&self.loading);
+            let same_files = |other: &ModelFile| other.is_same_files(&file) && other.is_unchanged();
+            if let Some((id, session)) = self.find(options, file.bytes(), same_files, || file.digest()) {
+                self.remember_place(place, id);
+                return Ok(session);
+            }
+            let opened = file.clone();
+            let loaded = loader.load_file(file, options);
+            if !opened.is_unchanged() {
+                continue;
+            }
+            let (id, session) = self.insert(Arc::new(loaded?));
+            self.remember_place(place, id);
+            return Ok(session);
+        }
+        let fix = "write the new model to another file and rename it over the old one, which is atomic";
+        Err(Error::new(
+            ErrorKind::ModelRead,
+            path.display().to_string(),
+            "keeps changing while it is being loaded",
+            fix,
+        ))
+    }
+
+    /// A session of the same content. Content is compared only where the size is the same, so the first load of a process
+    /// and most others hash nothing.
+    fn find(
+        &self,
+        options: &LoadOptions,
+        bytes: u64,
+        same_files: impl Fn(&ModelFile) -> bool,
+        digest: impl FnOnce() -> Option<Digest>,
+    ) -> Option<(u64, Arc<Session>)> {
+        let candidates: Vec<(u64, Arc<Session>)> = {
+            let state = self.lock();
+            let fits = |session: &&Arc<Session>| session.options() == options && session.bytes() == bytes;
+            state
+                .sessions
+                .iter()
+                .filter(|(_, session)| fits(session))
+                .map(|(id, held)| (*id, Arc::clone(held)))
+                .collect()
+        };
+        if candidates.is_empty() {
+            return None;
+        }
+        let by_files = candidates.iter().find(|(_, session)| match session.origin() {
+            Origin::File(file) => same_files(file),
+            Origin::Bytes(..) => false,
+        });
+        if let Some(found) = by_files {
+            return Some(found.clone());
+        }
+        let digest = digest()?;
+        candidates.into_iter().find(|(_, session)| session.digest() == Some(digest))
+    }
+
+    fn insert(&self, session: Arc<Session>) -> (u64, Arc<Session>) {
+        let mut state = self.lock();
+        let id = state.next_id;
+        state.next_id += 1;
+        let bytes = session.bytes();
+        state.sessions.insert(id, Arc::clone(&session), bytes);
+        let gone = state.shrink();
+        drop(state);
+        drop(gone);
+        (id, session)
+    }
+
+    fn remember_place(&self, place: &Place, id: u64) {
+        let known = PlaceState { id, checked: Instant::now(), failed: None };
+        self.lock().places.insert(place.clone(), known);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+impl State {
+    fn shrink(&mut self) -> Vec<(u64, Arc<Session>)> {
+        let Some(budget) = self.budget else { return Vec::new() };
+        let gone = self.sessions.shrink_to(budget, |session| Arc::strong_count(session) == 1);
+        self.places.retain(|_, place| gone.iter().all(|(id, _)| *id != place.id));
+        gone
+    }
+}
+
+/// Examines bytes and loads them as a file would be.
+pub fn facts_of_bytes(bytes: &[u8]) -> Result<crate::onnx::ModelFacts> {
+    examine_bytes(bytes, "model bytes")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,280 @@
+//! One loaded model, shared by every caller in the process.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::classifier::{self, Probabilities};
+use crate::digest::Digest;
+use crate::engine::{Engine, EngineFacts};
+use crate::error::Result;
+use crate::fork;
+use crate::metrics::{Metrics, Snapshot};
+use crate::onnx::{Classes, ModelFacts};
+use crate::options::LoadOptions;
+use crate::signature::{PortType, Signature};
+use crate::source::ModelFile;
+use crate::tensor::{InputTensor, OutputRequest, Shape, Value};
+
+/// What is known of the first dimension of an output that the model does not name.
+const ROWS_UNKNOWN: u8 = 0;
+/// It was the number of input rows so far.
+const ROWS_AS_INPUT: u8 = 1;
+/// It is not the number of input rows, or the engine did not accept a buffer for this output.
+const ROWS_NEVER: u8 = 2;
+
+/// Where a session's model came from.
+#[derive(Debug)]
+pub enum Origin {
+    /// A file and its external data.
+    File(ModelFile),
+    /// Bytes that the caller passed; only their digest is kept.
+    Bytes(Digest, u64),
+}
+
+/// A loaded model.
+pub struct Session {
+    engine: Box<dyn Engine>,
+    options: LoadOptions,
+    origin: Origin,
+    digest: OnceLock<Option<Digest>>,
+    facts: ModelFacts,
+    probabilities: Option<Probabilities>,
+    metrics: Metrics,
+    output_rows: Vec<AtomicU8>,
+    running: AtomicUsize,
+    generation: AtomicU32,
+    loaded_at: Instant,
+    load_time: Duration,
+    uses: AtomicU64,
+}
+
+impl Session {
+    /// A session over a loaded engine; `load_time` is what loading took.
+    pub fn new(
+        engine: Box<dyn Engine>,
+        options: LoadOptions,
+        origin: Origin,
+        facts: ModelFacts,
+        load_time: Duration,
+    ) -> Self {
+        let outputs = engine.signature().outputs();
+        Self {
+            probabilities: classifier::find(outputs, &facts),
+            output_rows: outputs.iter().map(|_| AtomicU8::new(ROWS_UNKNOWN)).collect(),
+            engine,
+            options,
+            origin,
+            digest: OnceLock::new(),
+            facts,
+            metrics: Metrics::default(),
+            running: AtomicUsize::new(0),
+            generation: AtomicU32::new(fork::generation()),
+            loaded_at: Instant::now(),
+            load_time,
+            uses: AtomicU64::new(0),
+        }
+    }
+
+    /// Inputs and outputs.
+    pub fn signature(&self) -> &Signature {
+        self.engine.signature()
+    }
+
+    /// How it was loaded.
+    pub fn options(&self) -> &LoadOptions {
+        &self.options
+    }
+
+    /// Where it came from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// What the file says of itself.
+    pub fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    /// Where the probabilities are among the outputs.
+    pub fn probabilities(&self) -> Option<Probabilities> {
+        self.probabilities
+    }
+
+    /// Class labels in the order of the columns of the probabilities.
+    pub fn classes(&self) -> Option<&Classes> {
+        classifier::classes(&self.facts)
+    }
+
+    /// What runs it.
+    pub fn engine_facts(&self) -> EngineFacts {
+        self.engine.facts()
+    }
+
+    /// What the engine logged since the last call.
+    pub fn take_notices(&self) -> Vec<String> {
+        self.engine.take_notices()
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Counters at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.metrics.snapshot()
+    }
+
+    /// Size of the model and its external data, the estimate of what the session holds in memory.
+    pub fn bytes(&self) -> u64 {
+        match &self.origin {
+            Origin::File(file) => file.bytes(),
+            Origin::Bytes(_, bytes) => *bytes,
+        }
+    }
+
+    /// Its content's digest, computed the first time; `None` if the file was changed or removed since it was loaded.
+    pub fn digest(&self) -> Option<Digest> {
+        *self.digest.get_or_init(|| match &self.origin {
+            Origin::File(file) => file.digest(),
+            Origin::Bytes(digest, _) => Some(*digest),
+        })
+    }
+
+    /// How long ago it was loaded.
+    pub fn age(&self) -> Duration {
+        self.loaded_at.elapsed()
+    }
+
+    /// What loading it took.
+    pub fn load_time(&self) -> Duration {
+        self.load_time
+    }
+
+    /// How often `load` gave it out.
+    pub fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    /// Counts that `load` gave it out.
+    pub fn count_use(&self) {
+        self.uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether this process may run it: it was made here, or was idle and without threads of its own when the process
+    /// forked, so that nothing in it waits for a thread or lock that the fork left behind.
+    pub fn is_usable_here(&self) -> bool {
+        let (made, now) = (self.generation.load(Ordering::Relaxed), fork::generation());
+        if made == now {
+            return true;
+        }
+        let is_whole = self.options.threads == 1 && self.running.load(Ordering::Relaxed) == 0;
+        if is_whole {
+            self.generation.store(now, Ordering::Relaxed);
+        }
+        is_whole
+    }
+
+    /// Shapes of the wanted outputs, where `inputs` determine them.
+    pub fn output_shapes(&self, inputs: &[InputTensor], wanted: &[usize]) -> SmallVec<[Option<Shape>; 4]> {
+        let shape = |index: &usize| {
+            let rows = match self.output_rows[*index].load(Ordering::Relaxed) {
+                ROWS_NEVER => return None,
+                ROWS_AS_INPUT => Some(rows_of(inputs)),
+                _ => None,
+            };
+            self.signature().output_shape(*index, inputs, rows)
+        };
+        wanted.iter().map(shape).collect()
+    }
+
+    /// Runs the model; `requests` name the wanted outputs, with buffers where [`Self::output_shapes`] gave a shape.
+    ///
+    /// An output whose shape turns out otherwise than declared comes back as a value, and gets no buffer from then on.
+    pub fn run(&self, inputs: &[InputTensor], requests: &mut [OutputRequest]) -> Result<Vec<Value>> {
+        self.signature().check_complete(inputs)?;
+        let _running = Running::new(&self.running);
+        let started = Instant::now();
+        let mut ran = self.engine.run(inputs, requests);
+        if ran.is_err() && requests.iter().any(|request| request.buffer.is_some()) {
+            ran = self.run_without_buffers(inputs, requests, ran);
+        }
+        match &ran {
+            Ok(values) => {
+                self.learn_rows(inputs, requests, values);
+                self.metrics.record_run(u64::try_from(rows_of(inputs)).unwrap_or(0), started.elapsed());
+            }
+            Err(_) => self.metrics.record_error(),
+        }
+        ran
+    }
+
+    /// A declared shape may be wrong, which the engine says only by failing: the answer without buffers decides.
+    fn run_without_buffers(
+        &self,
+        inputs: &[InputTensor],
+        requests: &mut [OutputRequest],
+        failed: Result<Vec<Value>>,
+    ) -> Result<Vec<Value>> {
+        let buffers: SmallVec<[_; 4]> = requests.iter_mut().map(|request| request.buffer.take()).collect();
+        let Ok(values) = self.engine.run(inputs, requests) else { return failed };
+        for ((request, buffer), value) in requests.iter().zip(&buffers).zip(&values) {
+            let as_expected = match (buffer, value) {
+                (Some(buffer), Value::Tensor(tensor)) => buffer.shape == tensor.shape,
+                _ => false,
+            };
+            if buffer.is_some() && !as_expected {
+                self.output_rows[request.index].store(ROWS_NEVER, Ordering::Relaxed);
+            }
+        }
+        // If every shape was as expected, the engine does not take buffers for one of these outputs.
+        if requests.iter().all(|request| self.output_rows[request.index].load(Ordering::Relaxed) != ROWS_NEVER) {
+            for request in requests.iter() {
+                self.output_rows[request.index].store(ROWS_NEVER, Ordering::Relaxed);
+            }
+        }
+        Ok(values)
+    }
+
+    fn learn_rows(&self, inputs: &[InputTensor], requests: &[OutputRequest], values: &[Value]) {
+        for (request, value) in requests.iter().zip(values) {
+            let (Value::Tensor(tensor), state) = (value, &self.output_rows[request.index]) else { continue };
+            if state.load(Ordering::Relaxed) == ROWS_UNKNOWN && self.signature().has_unnamed_rows(request.index) {
+                let as_input = tensor.shape.first() == Some(&rows_of(inputs));
+                state.store(if as_input { ROWS_AS_INPUT } else { ROWS_NEVER }, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The dtype of output `index`, if it is a tensor.
+    pub fn output_dtype(&self, index: usize) -> Option<crate::tensor::DType> {
+        match &self.signature().outputs()[index].port_type {
+            PortType::Tensor(dtype, _) => Some(*dtype),
+            PortType::Other(_) => None,
+        }
+    }
+}
+
+/// First dimension of the first input; a scalar is one row.
+fn rows_of(inputs: &[InputTensor]) -> i64 {
+    inputs.first().and_then(|tensor| tensor.shape.first()).copied().unwrap_or(1)
+}
+
+/// Counts a run while it lasts, however it ends.
+struct Running<'a>(&'a AtomicUsize);
+
+impl<'a> Running<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,304 @@
+//! Names, dtypes and shapes of a model, and checking what a caller passes against them.
+
+use smallvec::SmallVec;
+
+use crate::error::{Error, ErrorKind, Result, list_names, nearest};
+use crate::tensor::{DType, InputTensor, Shape};
+
+/// How many names an error message lists.
+const NAMES_SHOWN: usize = 12;
+
+/// One dimension as the model declares it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// Always this size.
+    Fixed(i64),
+    /// Any size, the same wherever the name appears.
+    Symbol(String),
+    /// Any size.
+    Unknown,
+}
+
+/// The type of an input or output.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PortType {
+    /// A tensor. A declared rank of 0 may also mean that the model does not say, so it fits any rank.
+    Tensor(DType, Vec<Dim>),
+    /// A sequence, map, optional, or a tensor of an element type NumPy does not know, in words.
+    Other(String),
+}
+
+/// One named input or output.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub port_type: PortType,
+    /// Whether a run needs it; inputs with a default value may be left out.
+    pub required: bool,
+}
+
+impl Port {
+    /// Dtype in words, for users.
+    pub fn dtype_name(&self) -> &str {
+        match &self.port_type {
+            PortType::Tensor(dtype, _) => dtype.name(),
+            PortType::Other(words) => words,
+        }
+    }
+
+    /// Shape as `[N, 30]`.
+    pub fn shape_text(&self) -> String {
+        match &self.port_type {
+            PortType::Tensor(_, dims) => shape_text(dims),
+            PortType::Other(_) => "[]".to_owned(),
+        }
+    }
+}
+
+fn shape_text(dims: &[Dim]) -> String {
+    let dims: Vec<String> = dims
+        .iter()
+        .map(|dim| match dim {
+            Dim::Fixed(size) => size.to_string(),
+            Dim::Symbol(name) => name.clone(),
+            Dim::Unknown => "?".to_owned(),
+        })
+        .collect();
+    format!("[{}]", dims.join(", "))
+}
+
+/// Where the size of an output's dimension can be read before the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum DimSource {
+    Fixed(i64),
+    /// The sizes of these (input, axis); they must agree.
+    Inputs(SmallVec<[(usize, usize); 2]>),
+    Unknown,
+}
+
+/// Inputs and outputs of one model.
+#[derive(Debug)]
+pub struct Signature {
+    model: String,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    output_dims: Vec<Option<Vec<DimSource>>>,
+}
+
+impl Signature {
+    /// `model` names the model in errors.
+    pub fn new(model: impl Into<String>, inputs: Vec<Port>, outputs: Vec<Port>) -> Self {
+        let output_dims = outputs.iter().map(|output| dim_sources(output, &inputs)).collect();
+        Self { model: model.into(), inputs, outputs, output_dims }
+    }
+
+    /// The inputs, in the model's order.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// The outputs, in the model's order.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// What errors call the model.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Which input is called `name`.
+    pub fn input_index(&self, name: &str) -> Result<usize> {
+        self.index(&self.inputs, "input", name)
+    }
+
+    /// Which output is called `name`.
+    pub fn output_index(&self, name: &str) -> Result<usize> {
+        self.index(&self.outputs, "output", name)
+    }
+
+    /// The input that a bare array means: the only required one, or the only one.
+    pub fn sole_input(&self) -> Result<usize> {
+        let mut required = self.inputs.iter().enumerate().filter(|(_, port)| port.required);
+        match (required.next(), required.next()) {
+            (Some((index, _)), None) => Ok(index),
+            (None, _) if self.inputs.len() == 1 => Ok(0),
+            _ => {
+                let names = list_names(self.inputs.iter().map(|port| port.name.as_str()), NAMES_SHOWN);
+                let first = self.inputs.first().map_or("x", |port| &port.name);
+                Err(Error::new(
+                    ErrorKind::Input,
+                    &self.model,
+                    format!("got a single value, expected a mapping for {} inputs: {names}", self.inputs.len()),
+                    format!("pass a mapping from input name to array, like `{{{first:?}: …}}`"),
+                ))
+            }
+        }
+    }
+
+    /// The dtype that input `index` wants.
+    pub fn input_dtype(&self, index: usize) -> Result<DType> {
+        match &self.inputs[index].port_type {
+            PortType::Tensor(dtype, _) => Ok(*dtype),
+            PortType::Other(words) => Err(Error::new(
+                ErrorKind::Unsupported,
+                self.input_subject(index),
+                format!("the model wants {words}, which cannot be made from an array"),
+                "export the model with tensor inputs",
+            )),
+        }
+    }
+
+    /// How errors call input `index`.
+    pub fn input_subject(&self, index: usize) -> String {
+        format!("input `{}` of {}", self.inputs[index].name, self.model)
+    }
+
+    /// The shape that `got` is taken as for input `index`, which has the same number of elements.
+    ///
+    /// One row may be given without its row axis: `[k]` for `[N, k]`. A column may be given without its column axis:
+    /// `[n]` for `[N, 1]`. A scalar fits `[N]` and `[N, 1]`.
+    pub fn fit_shape(&self, index: usize, got: &[i64]) -> Result<Shape> {
+        let PortType::Tensor(_, dims) = &self.inputs[index].port_type else { return Ok(Shape::from_slice(got)) };
+        if dims.is_empty() {
+            return Ok(Shape::from_slice(got));
+        }
+        let fits = |shape: &[i64]| {
+            dims.len() == shape.len()
+                && dims.iter().zip(shape).all(|(dim, size)| !matches!(dim, Dim::Fixed(fixed) if fixed != size))
+        };
+        if fits(got) {
+            return Ok(Shape::from_slice(got));
+        }
+        let candidates: [Shape; 2] = match (dims.len(), got) {
+            (2, [size]) => [Shape::from_slice(&[1, *size]), Shape::from_slice(&[*size, 1])],
+            (2, []) => [Shape::from_slice(&[1, 1]), Shape::new()],
+            (1, []) => [Shape::from_slice(&[1]), Shape::new()],
+            _ => [Shape::new(), Shape::new()],
+        };
+        // `[n]` for `[N, 1]` is a column only where the model says 1; a free second dimension makes it a row.
+        let fitting = candidates.into_iter().find(|candidate| fits(candidate));
+        fitting.ok_or_else(|| self.shape_error(index, dims, got))
+    }
+
+    /// Checks that every required input is among `given`.
+    pub fn check_complete(&self, given: &[InputTensor]) -> Result<()> {
+        let missing = |index: &usize| self.inputs[*index].required && given.iter().all(|tensor| tensor.index != *index);
+        let missing: Vec<&str> =
+            (0..self.inputs.len()).filter(missing).map(|index| self.inputs[index].name.as_str()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let known = list_names(self.inputs.iter().map(|port| port.name.as_str()), NAMES_SHOWN);
+        let names = list_names(missing.iter().copied(), NAMES_SHOWN);
+        let noun = if missing.len() == 1 { "input" } else { "inputs" };
+        Err(Error::new(
+            ErrorKind::Input,
+            &self.model,
+            format!("missing {noun} {names}; the model's inputs are {known}"),
+            format!("add {names} to the mapping"),
+        ))
+    }
+
+    /// The shape output `index` will have, where the inputs determine it.
+    ///
+    /// `rows_for_unknown` stands for a first dimension that the model does not name.
+    pub fn output_shape(&self, index: usize, given: &[InputTensor], rows_for_unknown: Option<i64>) -> Option<Shape> {
+        let sources = self.output_dims[index].as_ref()?;
+        let mut shape = Shape::new();
+        for (axis, source) in sources.iter().enumerate() {
+            shape.push(match source {
+                DimSource::Fixed(size) => *size,
+                DimSource::Inputs(sites) => agreed_size(sites, given)?,
+                DimSource::Unknown if axis == 0 => rows_for_unknown?,
+                DimSource::Unknown => return None,
+            });
+        }
+        Some(shape)
+    }
+
+    /// Whether output `index` has a first dimension that the model does not name while it does determine the others.
+    pub fn has_unnamed_rows(&self, index: usize) -> bool {
+        match self.output_dims[index].as_deref() {
+            Some([DimSource::Unknown, rest @ ..]) => !rest.contains(&DimSource::Unknown),
+            _ => false,
+        }
+    }
+
+    fn index(&self, ports: &[Port], noun: &str, name: &str) -> Result<usize> {
+        if let Some(index) = ports.iter().position(|port| port.name == name) {
+            return Ok(index);
+        }
+        let names = || ports.iter().map(|port| port.name.as_str());
+        let fix = match nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("use one of the model's {noun} names"),
+        };
+        let known = list_names(names(), NAMES_SHOWN);
+        Err(Error::new(
+            ErrorKind::Input,
+            &self.model,
+            format!("got unknown {noun} `{name}`, expected {noun}s: {known}"),
+            fix,
+        ))
+    }
+
+    fn shape_error(&self, index: usize, dims: &[Dim], got: &[i64]) -> Error {
+        let expected = shape_text(dims);
+        let wrong = dims.iter().zip(got).position(|(dim, size)| matches!(dim, Dim::Fixed(fixed) if fixed != size));
+        let fix = match wrong {
+            _ if dims.len() != got.len() => {
+                format!("pass an array of rank {}, for example with `reshape`", dims.len())
+            }
+            Some(axis) => format!("make axis {axis} as long as the model says: {}", shape_text(&dims[axis..=axis])),
+            None => "pass an array of the expected shape".to_owned(),
+        };
+        Error::new(
+            ErrorKind::Input,
+            self.input_subject(index),
+            format!("got shape {got:?} (rank {}), expected {expected} (rank {})", got.len(), dims.len()),
+            fix,
+        )
+    }
+}
+
+fn agreed_size(sites: &[(usize, usize)], given: &[InputTensor]) -> Option<i64> {
+    let mut sizes = sites.iter().filter_map(|(input, axis)| {
+        given.iter().find(|tensor| tensor.index == *input).and_then(|tensor| tensor.shape.get(*axis).copied())
+    });
+    let first = sizes.next()?;
+    sizes.all(|size| size == first).then_some(first)
+}
+
+fn dim_sources(output: &Port, inputs: &[Port]) -> Option<Vec<DimSource>> {
+    let PortType::Tensor(dtype, dims) = &output.port_type else { return None };
+    // Strings live in the engine; and no dimensions may mean that the model does not tell its rank.
+    if *dtype == DType::String || dims.is_empty() {
+        return None;
+    }
+    let source = |dim: &Dim| match dim {
+        Dim::Fixed(size) => DimSource::Fixed(*size),
+        Dim::Unknown => DimSource::Unknown,
+        Dim::Symbol(symbol) => {
+            let sites: SmallVec<[(usize, usize); 2]> = inputs
+                .iter()
+                .enumerate()
+                .flat_map(|(index, input)| {
+                    match &input.port_type {
+                        PortType::Tensor(_, dims) => dims.as_slice(),
+                        PortType::Other(_) => &[],
+                    }
+                    .iter()
+                    .enumerate()
+                    .map(move |(axis, dim)| (index, axis, dim))
+                })
+                .filter(|(_, _, dim)| matches!(dim, Dim::Symbol(name) if name == symbol))
+                .map(|(index, axis, _)| (index, axis))
+                .collect();
+            if sites.is_empty() { DimSource::Unknown } else { DimSource::Inputs(sites) }
+        }
+    };
+    Some(dims.iter().map(source).collect())
+}

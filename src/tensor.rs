@@ -1,0 +1,259 @@
+//! Tensors without static types: views of the caller's memory and values the engine made.
+
+use std::fmt;
+use std::ptr::NonNull;
+
+use smallvec::SmallVec;
+
+/// Dimensions of a tensor; inline for the usual ranks, so a call does not allocate.
+pub type Shape = SmallVec<[i64; 6]>;
+
+macro_rules! dtypes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $size:literal;)*) => {
+        /// Element types a tensor can have here: those that ONNX and NumPy share.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum DType { $($(#[$doc])* $variant,)* }
+
+        impl DType {
+            /// All of them, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// NumPy's name, `"string"` for strings.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Bytes per element; 0 for strings, which have no fixed size.
+            pub const fn size(self) -> usize {
+                match self { $(Self::$variant => $size,)* }
+            }
+        }
+    };
+}
+
+dtypes! {
+    /// Half precision.
+    Float16 = "float16", 2;
+    /// Single precision.
+    Float32 = "float32", 4;
+    /// Double precision.
+    Float64 = "float64", 8;
+    /// Signed, 8 bit.
+    Int8 = "int8", 1;
+    /// Signed, 16 bit.
+    Int16 = "int16", 2;
+    /// Signed, 32 bit.
+    Int32 = "int32", 4;
+    /// Signed, 64 bit.
+    Int64 = "int64", 8;
+    /// Unsigned, 8 bit.
+    Uint8 = "uint8", 1;
+    /// Unsigned, 16 bit.
+    Uint16 = "uint16", 2;
+    /// Unsigned, 32 bit.
+    Uint32 = "uint32", 4;
+    /// Unsigned, 64 bit.
+    Uint64 = "uint64", 8;
+    /// One byte, 0 or 1.
+    Bool = "bool", 1;
+    /// UTF-8 text.
+    String = "string", 0;
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The number of elements of `shape`, or `None` if a dimension is negative or the product overflows.
+pub fn element_count(shape: &[i64]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))
+}
+
+/// Many strings in one allocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Strings {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Strings {
+    /// Room for `count` strings.
+    pub fn with_capacity(count: usize) -> Self {
+        Self { text: String::new(), ends: Vec::with_capacity(count) }
+    }
+
+    /// Appends one.
+    pub fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
+    }
+}
+
+/// Plain elements that somebody else owns.
+#[derive(Debug, Clone, Copy)]
+pub struct RawData {
+    pointer: NonNull<u8>,
+    bytes: usize,
+}
+
+impl RawData {
+    /// Borrows memory without tying it to a lifetime, because its owner is a Python object.
+    ///
+    /// # Safety
+    /// `pointer` is valid for reads of `bytes` bytes, and aligned for the element type it is used with, until the last use
+    /// of this value; for outputs it is valid for writes as well and nobody else looks at it meanwhile.
+    #[allow(unsafe_code)]
+    pub unsafe fn new(pointer: NonNull<u8>, bytes: usize) -> Self {
+        Self { pointer, bytes }
+    }
+
+    /// Its first byte.
+    pub fn pointer(self) -> NonNull<u8> {
+        self.pointer
+    }
+
+    /// Its size.
+    pub fn bytes(self) -> usize {
+        self.bytes
+    }
+}
+
+#[allow(unsafe_code)]
+// SAFETY: by the contract of `new` the memory stays valid whichever thread uses it, and outputs are not shared.
+unsafe impl Send for RawData {}
+#[allow(unsafe_code)]
+// SAFETY: as above; inputs are only read.
+unsafe impl Sync for RawData {}
+
+/// The elements of an input.
+#[derive(Debug)]
+pub enum Elements {
+    /// Memory of the caller, read in place.
+    Raw(RawData),
+    /// Text, which the engine copies in any case.
+    Strings(Strings),
+}
+
+/// One input of a run.
+#[derive(Debug)]
+pub struct InputTensor {
+    /// Which input of the signature it feeds.
+    pub index: usize,
+    /// Its dimensions, none negative.
+    pub shape: Shape,
+    /// Its elements in row-major order, of the signature's dtype.
+    pub elements: Elements,
+}
+
+/// One output of a run that the caller wants.
+#[derive(Debug)]
+pub struct OutputRequest {
+    /// Which output of the signature.
+    pub index: usize,
+    /// Memory for it, where its shape is known beforehand.
+    pub buffer: Option<OutputBuffer>,
+}
+
+/// Memory that the engine writes an output into.
+#[derive(Debug, Clone)]
+pub struct OutputBuffer {
+    /// The shape the caller expects.
+    pub shape: Shape,
+    /// Room for exactly that many elements of the signature's dtype.
+    pub data: RawData,
+}
+
+/// What the engine made for one requested output.
+#[derive(Debug)]
+pub enum Value {
+    /// It is in the caller's buffer.
+    Written,
+    /// A tensor in the engine's memory.
+    Tensor(EngineTensor),
+    /// A tensor of text.
+    Strings(Shape, Strings),
+    /// A list of values.
+    Sequence(Vec<Value>),
+    /// Keys and values of a map; both are tensors of rank 1 and the same length.
+    Map(Box<(Value, Value)>),
+    /// An optional output that has no value.
+    Absent,
+}
+
+/// A tensor of plain elements in memory the engine owns.
+pub struct EngineTensor {
+    /// Element type, never [`DType::String`].
+    pub dtype: DType,
+    /// Dimensions.
+    pub shape: Shape,
+    /// The memory; dropping it gives it back to the engine.
+    pub storage: Box<dyn Storage>,
+}
+
+impl fmt::Debug for EngineTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineTensor").field("dtype", &self.dtype).field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// Memory of an engine that a tensor lies in.
+pub trait Storage: Send {
+    /// The elements as bytes, in row-major order and native endianness.
+    fn bytes(&self) -> &[u8];
+}
+
+impl Storage for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn element_counts() {
+        let cases: [(&[i64], Option<usize>); 7] = [
+            (&[], Some(1)),
+            (&[0], Some(0)),
+            (&[3, 4], Some(12)),
+            (&[0, i64::MAX], Some(0)),
+            (&[-1], None),
+            (&[i64::MAX, 3], None),
+            (&[1 << 40, 1 << 40], None),
+        ];
+        for (shape, expected) in cases {
+            assert_eq!(element_count(shape), expected, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn strings_keep_order_and_empties() {
+        let mut strings = Strings::with_capacity(3);
+        for text in ["", "ä\0b", "", "c"] {
+            strings.push(text);
+        }
+        assert_eq!(strings.iter().collect::<Vec<_>>(), ["", "ä\0b", "", "c"]);
+        assert_eq!(strings.len(), 4);
+        assert!(!strings.is_empty());
+    }
+}
