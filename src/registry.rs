@@ -1,7 +1,8 @@
 //! Finds the session for a model: the same content with the same options is loaded once per process.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,9 @@ pub enum Recheck {
     Every(Duration),
 }
 
-type Place = (PathBuf, LoadOptions);
+/// A path as it is written, and the options: hashing and comparing it as text is several times cheaper than as a path, and
+/// another spelling of the same path finds the same session by its content.
+type Place = (OsString, LoadOptions);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Flight {
@@ -140,7 +143,7 @@ impl Registry {
         recheck: Recheck,
         loader: &dyn Loader,
     ) -> Result<Loaded> {
-        let place = (path.to_owned(), *options);
+        let place = (path.as_os_str().to_owned(), *options);
         let known = self.known(&place, recheck);
         if let Some((session, false)) = known {
             session.count_use();
@@ -201,7 +204,7 @@ impl Registry {
     pub fn unload_path(&self, path: &Path) -> usize {
         let ids: Vec<u64> = {
             let state = self.lock();
-            state.places.iter().filter(|((place, _), _)| place == path).map(|(_, place)| place.id).collect()
+            state.places.iter().filter(|((place, _), _)| place == path.as_os_str()).map(|(_, place)| place.id).collect()
         };
         let sessions: Vec<Arc<Session>> = {
             let mut state = self.lock();
@@ -265,12 +268,13 @@ impl Registry {
             Origin::File(file) => file.is_unchanged(),
             Origin::Bytes(..) => true,
         };
-        let failed_before = recheck != Recheck::Always && failed.is_some_and(|failed| failed == Failure::now(&place.0));
+        let failed_before =
+            recheck != Recheck::Always && failed.is_some_and(|failed| failed == Failure::now(Path::new(&place.0)));
         Some((session, !is_unchanged && !failed_before))
     }
 
     fn remember_failure(&self, place: &Place) -> bool {
-        let failure = Failure::now(&place.0);
+        let failure = Failure::now(Path::new(&place.0));
         match self.lock().places.get_mut(place) {
             Some(known) => known.failed.replace(failure) != Some(failure),
             None => true,
@@ -278,7 +282,7 @@ impl Registry {
     }
 
     fn load_changed(&self, place: &Place, loader: &dyn Loader) -> Result<Arc<Session>> {
-        let (path, options) = place;
+        let (path, options) = (Path::new(&place.0), &place.1);
         for _ in 0..LOAD_TRIES {
             let file = ModelFile::open(path)?;
             let _matching = lock(&self.loading);

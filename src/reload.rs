@@ -36,7 +36,7 @@ impl SharedModel {
         loader: &dyn Loader,
     ) -> Result<(Self, Option<Error>)> {
         // The working folder may change, and another process may have another one.
-        let path = std::path::absolute(&path).unwrap_or(path);
+        let path = if path.is_absolute() { path } else { std::path::absolute(&path).unwrap_or(path) };
         let recheck = reload.map_or(Recheck::Always, Recheck::Every);
         let Loaded { session, stale_because } = Registry::global().load_path(&path, &options, recheck, loader)?;
         Ok((Self::new(session, Some(path), options, reload), stale_because))
