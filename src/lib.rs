@@ -20,5 +20,8 @@ pub mod single_flight;
 pub mod source;
 pub mod tensor;
 
+#[cfg(test)]
+mod testing;
+
 #[cfg(feature = "python")]
 mod py;

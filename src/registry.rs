@@ -381,3 +381,6 @@ pub fn facts_of_bytes(bytes: &[u8]) -> Result<crate::onnx::ModelFacts> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -278,3 +278,71 @@ impl Drop for Running<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::Dim;
+    use crate::tensor::{Elements, OutputBuffer, RawData};
+    use crate::testing::session;
+    use std::ptr::NonNull;
+
+    /// Runs `rows` rows as the shell does; says whether the answer was written into a buffer, and of which shape.
+    fn run(session: &Session, rows: i64) -> (bool, Shape) {
+        let mut memory = vec![0_f32; 64];
+        let mut raw = |bytes: i64| {
+            // SAFETY: the memory outlives the run, is large enough for these tests, and the fake engine does not touch it.
+            #[allow(unsafe_code)]
+            unsafe {
+                RawData::new(NonNull::new(memory.as_mut_ptr()).unwrap().cast(), usize::try_from(bytes).unwrap())
+            }
+        };
+        let elements = Elements::Raw(raw(rows * 8));
+        let inputs = [InputTensor { index: 0, shape: Shape::from_slice(&[rows, 2]), elements }];
+        let expected = session.output_shapes(&inputs, &[0]).remove(0);
+        let buffer = expected.clone().map(|shape| OutputBuffer { data: raw(shape.iter().product::<i64>() * 4), shape });
+        let values = session.run(&inputs, &mut [OutputRequest { index: 0, buffer }]).unwrap();
+        match &values[0] {
+            Value::Written => (true, expected.unwrap()),
+            Value::Tensor(tensor) => (false, tensor.shape.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn named_rows_are_written_in_place_from_the_first_call() {
+        let (session, runs) =
+            session(&[Dim::Symbol("N".into()), Dim::Fixed(3)], |shape| Shape::from_slice(&[shape[0], 3]));
+        for rows in [1, 5, 0] {
+            assert_eq!(run(&session, rows), (true, Shape::from_slice(&[rows, 3])));
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn unnamed_rows_are_written_in_place_once_learned() {
+        let (session, _) = session(&[Dim::Unknown, Dim::Fixed(3)], |shape| Shape::from_slice(&[shape[0], 3]));
+        let got: Vec<bool> = [2, 7, 1].map(|rows| run(&session, rows).0).to_vec();
+        assert_eq!(got, [false, true, true]);
+    }
+
+    #[test]
+    fn rows_that_are_not_the_inputs_are_never_guessed_again() {
+        // One row in, one out: the guess is made, and proves wrong at the next call, whose answer is right all the same.
+        let (session, runs) = session(&[Dim::Unknown, Dim::Fixed(3)], |_| Shape::from_slice(&[1, 3]));
+        for rows in [1, 4, 4] {
+            assert_eq!(run(&session, rows), (false, Shape::from_slice(&[1, 3])));
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 4, "only the wrong guess runs twice");
+        assert_eq!(session.snapshot().errors, 0);
+    }
+
+    #[test]
+    fn a_lying_declaration_costs_one_more_run_once() {
+        let (session, runs) = session(&[Dim::Fixed(9)], |_| Shape::from_slice(&[4]));
+        for _ in 0..3 {
+            assert_eq!(run(&session, 1), (false, Shape::from_slice(&[4])));
+        }
+        assert_eq!(runs.load(Ordering::SeqCst), 4);
+    }
+}
