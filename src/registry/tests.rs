@@ -98,7 +98,7 @@ fn a_changed_file_is_loaded_anew_or_leaves_the_old_session() {
     let new = bench.load_with(&path, reload).unwrap();
     assert!(!Arc::ptr_eq(&old, &new.session) && new.stale_because.is_none());
     bench.write("a", 6, 3);
-    let hour = Recheck::Every(Duration::from_secs(3600));
+    let hour = Recheck::Every(Duration::from_hours(1));
     assert!(Arc::ptr_eq(&new.session, &bench.load_with(&path, hour).unwrap().session), "not looked at before its time");
 }
 

@@ -1,0 +1,168 @@
+"""What the tables of several files share: the peer, the entry paths, and how two answers are compared."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import settings
+
+import glowplug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Feeds: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
+    Answers: TypeAlias = "dict[str, Any]"
+    Entry: TypeAlias = Callable[[bytes, Feeds, Path], Answers]
+
+# The fast profile tries the same examples on every run, so that a red build is red again when it is repeated.
+settings.register_profile("fast", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.register_profile("slow", max_examples=3000, deadline=None)
+settings.load_profile(os.environ.get("GLOWPLUG_HYPOTHESIS", "fast"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every warning is an error, however the suite is started."""
+    config.addinivalue_line("filterwarnings", "error")
+
+
+@functools.cache
+def _peer(model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _oracle(model: bytes, feeds: Feeds) -> Answers:
+    session = _peer(model)
+    # Its own logger of runs is apart from that of the session.
+    quiet = onnxruntime.RunOptions()
+    quiet.log_severity_level = 4
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds, quiet), strict=True))
+
+
+def _assert_same(got: Any, expected: Any) -> None:
+    if isinstance(expected, np.ndarray):
+        assert type(got) is np.ndarray
+        assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
+        if expected.dtype.kind == "O":
+            assert got.tolist() == expected.tolist()
+        elif expected.dtype.kind == "f":
+            # Bit for bit, so that -0.0 is not 0.0; only one NaN is like another.
+            numbers = ~np.isnan(expected)
+            assert np.array_equal(np.isnan(got), ~numbers)
+            assert got[numbers].tobytes() == expected[numbers].tobytes()
+        else:
+            assert got.tobytes() == expected.tobytes()
+    elif isinstance(expected, list):
+        assert type(got) is list
+        assert len(got) == len(expected)
+        for one, other in zip(got, expected, strict=True):
+            _assert_same(one, other)
+    elif isinstance(expected, dict):
+        assert type(got) is dict
+        assert list(got) == list(expected)
+        for name, one in expected.items():
+            _assert_same(got[name], one)
+    else:
+        assert type(got) is type(expected)
+        assert got == expected
+
+
+def _as_lists(feeds: Feeds) -> dict[str, Any]:
+    # Nested lists cannot tell the shape of an array without elements.
+    return {name: array.tolist() if array.size else array for name, array in feeds.items()}
+
+
+def _by_predict(model: bytes, feeds: Feeds, _: Path) -> Answers:
+    loaded = glowplug.load(model)
+    bare = loaded.predict(next(iter(feeds.values())) if len(feeds) == 1 else feeds)
+    return {loaded.outputs[0].name: bare}
+
+
+def _from_path(model: bytes, feeds: Feeds, folder: Path) -> Answers:
+    path = folder / "modèle 🙂.onnx"
+    path.write_bytes(model)
+    return glowplug.load(str(path)).run(feeds)
+
+
+def _pickled(model: bytes, feeds: Feeds, folder: Path) -> Answers:
+    path = folder / "model.onnx"
+    path.write_bytes(model)
+    return pickle.loads(pickle.dumps(glowplug.load(path))).run(feeds)  # noqa: S301 - our own bytes
+
+
+def _one_by_one(model: bytes, feeds: Feeds, _: Path) -> Answers:
+    loaded = glowplug.load(model)
+    answers: Answers = {}
+    for spec in reversed(loaded.outputs):
+        only = loaded.run(feeds, [spec.name])
+        assert list(only) == [spec.name]
+        answers.update(only)
+    return {spec.name: answers[spec.name] for spec in loaded.outputs}
+
+
+def _again(model: bytes, feeds: Feeds, _: Path) -> Answers:
+    loaded = glowplug.load(model, optimization="off")
+    loaded.run(feeds)
+    loaded.run({name: array[:1] if array.ndim else array for name, array in feeds.items()})
+    return loaded.run(feeds)
+
+
+ENTRIES: dict[str, Entry] = {
+    "predict": _by_predict,
+    "run": lambda model, feeds, _: glowplug.load(model).run(feeds),
+    "lists": lambda model, feeds, _: glowplug.load(model).run(_as_lists(feeds)),
+    "fortran": lambda model, feeds, _: glowplug.load(model).run(
+        {name: np.asfortranarray(array) for name, array in feeds.items()}
+    ),
+    "path": _from_path,
+    "bytearray": lambda model, feeds, _: glowplug.load(bytearray(model)).run(feeds),
+    "memoryview": lambda model, feeds, _: glowplug.load(memoryview(model)).run(feeds),
+    "pickled": _pickled,
+    "one_by_one": _one_by_one,
+    "again": _again,
+}
+
+
+@pytest.fixture(params=ENTRIES.values(), ids=ENTRIES.keys())
+def entry(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes, Feeds], Answers]:
+    """Each way there is to hand over a model and its inputs; gives all outputs, or the first for `predict`."""
+    return lambda model, feeds: request.param(model, feeds, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[[bytes, Feeds], Answers]:
+    """What ONNX Runtime's own Python binding answers."""
+    return _oracle
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[[Any, Any], None]:
+    """Compare answers: type, dtype, shape and every bit, whatever they are nested in."""
+    return _assert_same
+
+
+@pytest.fixture(scope="session")
+def count_inputs() -> Callable[[glowplug.Model], Any]:
+    """Count the inputs that were read in place and those that were copied, in a `with` block."""
+
+    @contextmanager
+    def count(model: glowplug.Model) -> Iterator[dict[str, int]]:
+        before, counted = model.stats(), dict[str, int]()
+        yield counted
+        after = model.stats()
+        counted["in_place"] = after["zero_copy_inputs"] - before["zero_copy_inputs"]
+        counted["copied"] = after["copied_inputs"] - before["copied_inputs"]
+
+    return count
