@@ -33,16 +33,14 @@ pub fn find(outputs: &[Port], facts: &ModelFacts) -> Option<Probabilities> {
         return Some(Probabilities::Maps(index));
     }
     let labels_first = outputs.len() >= 2 && is_label(&outputs[0]);
-    let (index, dims) = outputs.iter().enumerate().find_map(|(index, port)| {
-        let PortType::Tensor(DType::Float32 | DType::Float64 | DType::Float16, dims) = &port.port_type else {
-            return None;
-        };
+    let (index, port) = outputs.iter().enumerate().find(|(index, port)| {
+        let is_float = matches!(port.dtype(), Some(DType::Float32 | DType::Float64 | DType::Float16));
         let named = port.name.to_lowercase().contains("prob");
-        let beside_labels = labels_first && index == 1;
-        (named || beside_labels || comes_from_probabilities(&port.name, &facts.producers)).then_some((index, dims))
+        let beside_labels = labels_first && *index == 1;
+        is_float && (named || beside_labels || comes_from_probabilities(&port.name, &facts.producers))
     })?;
-    match dims.as_slice() {
-        [_] | [_, Dim::Fixed(1)] => Some(Probabilities::Positive(index)),
+    match port.dims() {
+        Some([_] | [_, Dim::Fixed(1)]) => Some(Probabilities::Positive(index)),
         _ => Some(Probabilities::Matrix(index)),
     }
 }
@@ -56,7 +54,8 @@ pub fn classes(facts: &ModelFacts) -> Option<&Classes> {
 }
 
 fn is_label(port: &Port) -> bool {
-    matches!(&port.port_type, PortType::Tensor(DType::Int64 | DType::Int32 | DType::String, dims) if dims.len() <= 2)
+    let is_flat = port.dims().is_none_or(|dims| dims.len() <= 2);
+    is_flat && matches!(port.dtype(), Some(DType::Int64 | DType::Int32 | DType::String))
 }
 
 fn comes_from_probabilities(output: &str, producers: &[Producer]) -> bool {

@@ -26,7 +26,7 @@ impl OrtLoader {
         facts: ModelFacts,
     ) -> Result<impl FnOnce(Origin) -> Session + use<>> {
         let started = Instant::now();
-        let engine: Box<dyn Engine> = Box::new(OrtEngine::new(self.runtime, source, options, name)?);
+        let engine: Box<dyn Engine> = Box::new(OrtEngine::new(self.runtime, source, options, name, &facts)?);
         let (options, load_time) = (*options, started.elapsed());
         Ok(move |origin| Session::new(engine, options, origin, facts, load_time))
     }
@@ -37,7 +37,7 @@ impl Loader for OrtLoader {
         let facts = std::mem::take(&mut file.facts);
         let name = file.path().display().to_string();
         let make = self.load(ModelSource::File(file.path()), options, &name, facts)?;
-        Ok(make(Origin::File(file)))
+        Ok(make(Origin::File(Box::new(file))))
     }
 
     fn load_bytes(&self, bytes: &[u8], origin: Origin, options: &LoadOptions) -> Result<Session> {

@@ -14,7 +14,7 @@ use crate::fork;
 use crate::metrics::{Metrics, Snapshot};
 use crate::onnx::{Classes, ModelFacts};
 use crate::options::LoadOptions;
-use crate::signature::{PortType, Signature};
+use crate::signature::Signature;
 use crate::source::ModelFile;
 use crate::tensor::{InputTensor, OutputRequest, Shape, Value};
 
@@ -29,7 +29,7 @@ const ROWS_NEVER: u8 = 2;
 #[derive(Debug)]
 pub enum Origin {
     /// A file and its external data.
-    File(ModelFile),
+    File(Box<ModelFile>),
     /// Bytes that the caller passed; only their digest is kept.
     Bytes(Digest, u64),
 }
@@ -246,14 +246,6 @@ impl Session {
                 let as_input = tensor.shape.first() == Some(&rows_of(inputs));
                 state.store(if as_input { ROWS_AS_INPUT } else { ROWS_NEVER }, Ordering::Relaxed);
             }
-        }
-    }
-
-    /// The dtype of output `index`, if it is a tensor.
-    pub fn output_dtype(&self, index: usize) -> Option<crate::tensor::DType> {
-        match &self.signature().outputs()[index].port_type {
-            PortType::Tensor(dtype, _) => Some(*dtype),
-            PortType::Other(_) => None,
         }
     }
 }

@@ -22,8 +22,10 @@ pub enum Dim {
 /// The type of an input or output.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PortType {
-    /// A tensor. A declared rank of 0 may also mean that the model does not say, so it fits any rank.
+    /// A tensor.
     Tensor(DType, Vec<Dim>),
+    /// A tensor of any rank.
+    AnyRank(DType),
     /// A sequence, map, optional, or a tensor of an element type NumPy does not know, in words.
     Other(String),
 }
@@ -43,17 +45,30 @@ impl Port {
     /// Dtype in words, for users.
     pub fn dtype_name(&self) -> &str {
         match &self.port_type {
-            PortType::Tensor(dtype, _) => dtype.name(),
+            PortType::Tensor(dtype, _) | PortType::AnyRank(dtype) => dtype.name(),
             PortType::Other(words) => words,
+        }
+    }
+
+    /// Dtype of a tensor.
+    pub fn dtype(&self) -> Option<DType> {
+        match &self.port_type {
+            PortType::Tensor(dtype, _) | PortType::AnyRank(dtype) => Some(*dtype),
+            PortType::Other(_) => None,
+        }
+    }
+
+    /// Declared dimensions of a tensor of known rank.
+    pub fn dims(&self) -> Option<&[Dim]> {
+        match &self.port_type {
+            PortType::Tensor(_, dims) => Some(dims),
+            PortType::AnyRank(_) | PortType::Other(_) => None,
         }
     }
 
     /// Shape as `[N, 30]`.
     pub fn shape_text(&self) -> String {
-        match &self.port_type {
-            PortType::Tensor(_, dims) => shape_text(dims),
-            PortType::Other(_) => "[]".to_owned(),
-        }
+        self.dims().map_or_else(|| "[…]".to_owned(), shape_text)
     }
 }
 
@@ -141,7 +156,7 @@ impl Signature {
     /// The dtype that input `index` wants.
     pub fn input_dtype(&self, index: usize) -> Result<DType> {
         match &self.inputs[index].port_type {
-            PortType::Tensor(dtype, _) => Ok(*dtype),
+            PortType::Tensor(dtype, _) | PortType::AnyRank(dtype) => Ok(*dtype),
             PortType::Other(words) => Err(Error::new(
                 ErrorKind::Unsupported,
                 self.input_subject(index),
@@ -159,12 +174,9 @@ impl Signature {
     /// The shape that `got` is taken as for input `index`, which has the same number of elements.
     ///
     /// One row may be given without its row axis: `[k]` for `[N, k]`. A column may be given without its column axis:
-    /// `[n]` for `[N, 1]`. A scalar fits `[N]` and `[N, 1]`.
+    /// `[n]` for `[N, 1]`. A scalar fits `[N]` and `[N, 1]`, and an array of one element a scalar.
     pub fn fit_shape(&self, index: usize, got: &[i64]) -> Result<Shape> {
-        let PortType::Tensor(_, dims) = &self.inputs[index].port_type else { return Ok(Shape::from_slice(got)) };
-        if dims.is_empty() {
-            return Ok(Shape::from_slice(got));
-        }
+        let Some(dims) = self.inputs[index].dims() else { return Ok(Shape::from_slice(got)) };
         let fits = |shape: &[i64]| {
             dims.len() == shape.len()
                 && dims.iter().zip(shape).all(|(dim, size)| !matches!(dim, Dim::Fixed(fixed) if fixed != size))
@@ -176,7 +188,8 @@ impl Signature {
             (2, [size]) => [Shape::from_slice(&[1, *size]), Shape::from_slice(&[*size, 1])],
             (2, []) => [Shape::from_slice(&[1, 1]), Shape::new()],
             (1, []) => [Shape::from_slice(&[1]), Shape::new()],
-            _ => [Shape::new(), Shape::new()],
+            (0, [1]) => [Shape::new(), Shape::new()],
+            _ => return Err(self.shape_error(index, dims, got)),
         };
         // `[n]` for `[N, 1]` is a column only where the model says 1; a free second dimension makes it a row.
         let fitting = candidates.into_iter().find(|candidate| fits(candidate));
@@ -273,11 +286,8 @@ fn agreed_size(sites: &[(usize, usize)], given: &[InputTensor]) -> Option<i64> {
 }
 
 fn dim_sources(output: &Port, inputs: &[Port]) -> Option<Vec<DimSource>> {
-    let PortType::Tensor(dtype, dims) = &output.port_type else { return None };
-    // Strings live in the engine; and no dimensions may mean that the model does not tell its rank.
-    if *dtype == DType::String || dims.is_empty() {
-        return None;
-    }
+    // Strings live in the engine.
+    let dims = output.dims().filter(|_| output.dtype() != Some(DType::String))?;
     let source = |dim: &Dim| match dim {
         Dim::Fixed(size) => DimSource::Fixed(*size),
         Dim::Unknown => DimSource::Unknown,
@@ -286,13 +296,7 @@ fn dim_sources(output: &Port, inputs: &[Port]) -> Option<Vec<DimSource>> {
                 .iter()
                 .enumerate()
                 .flat_map(|(index, input)| {
-                    match &input.port_type {
-                        PortType::Tensor(_, dims) => dims.as_slice(),
-                        PortType::Other(_) => &[],
-                    }
-                    .iter()
-                    .enumerate()
-                    .map(move |(axis, dim)| (index, axis, dim))
+                    input.dims().unwrap_or_default().iter().enumerate().map(move |(axis, dim)| (index, axis, dim))
                 })
                 .filter(|(_, _, dim)| matches!(dim, Dim::Symbol(name) if name == symbol))
                 .map(|(index, axis, _)| (index, axis))
@@ -322,7 +326,7 @@ mod tests {
         let matrix = [symbol("N"), Dim::Fixed(3)];
         let column = [Dim::Unknown, Dim::Fixed(1)];
         let free = [Dim::Unknown, Dim::Unknown];
-        let cases: [(&[Dim], &[i64], Option<&[i64]>); 18] = [
+        let cases: [(&[Dim], &[i64], Option<&[i64]>); 19] = [
             (&matrix, &[5, 3], Some(&[5, 3])),
             (&matrix, &[0, 3], Some(&[0, 3])),
             (&matrix, &[3], Some(&[1, 3])),
@@ -339,7 +343,8 @@ mod tests {
             (&[Dim::Fixed(2), Dim::Fixed(1)], &[3], None),
             (&[symbol("N")], &[], Some(&[1])),
             (&[Dim::Fixed(1), Dim::Fixed(2), Dim::Fixed(3)], &[2, 3], None),
-            (&[], &[4, 5], Some(&[4, 5])),
+            (&[], &[4, 5], None),
+            (&[], &[1], Some(&[])),
             (&[], &[], Some(&[])),
         ];
         for (dims, got, expected) in cases {
@@ -363,7 +368,7 @@ mod tests {
             (&[Dim::Unknown, Dim::Fixed(4)], None, None),
             (&[Dim::Unknown, Dim::Fixed(4)], Some(5), Some(&[5, 4])),
             (&[symbol("N"), Dim::Unknown], Some(5), None),
-            (&[], None, None),
+            (&[], None, Some(&[])),
         ];
         for (dims, rows, expected) in cases {
             let signature = Signature::new("m", inputs.clone(), vec![port("y", dims)]);

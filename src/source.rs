@@ -94,6 +94,10 @@ fn examine(source: &mut (impl Read + Seek), length: u64, subject: &str) -> Resul
         return Ok(ModelFacts { has_graph: true, ..ModelFacts::default() });
     }
     let error = match scan(source, subject) {
+        Ok(ModelFacts { zero_groups, .. }) if !zero_groups.is_empty() => {
+            let problem = format!("operator `{}` has the attribute `group` 0, expected at least 1", zero_groups[0]);
+            return Err(Error::new(ErrorKind::Model, subject, problem, "export the model again"));
+        }
         Ok(facts) if facts.has_graph => return Ok(facts),
         Ok(_) => {
             let fix = "export or download the model again";

@@ -96,7 +96,7 @@ impl FakeLoader {
 impl Loader for FakeLoader {
     fn load_file(&self, file: ModelFile, options: &LoadOptions) -> Result<Session> {
         let content = std::fs::read(file.path()).unwrap();
-        self.make(&content, Origin::File(file), *options)
+        self.make(&content, Origin::File(Box::new(file)), *options)
     }
 
     fn load_bytes(&self, bytes: &[u8], origin: Origin, options: &LoadOptions) -> Result<Session> {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glowplug.errors import InputError, InputTypeError
+from glowplug.errors import InputError, InputTypeError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +65,17 @@ def _by_name(handle: ModelHandle, inputs: Any) -> Mapping[Any, Any] | None:
 
 def _convert(handle: ModelHandle, spec: TensorSpec, value: Any, casting: str) -> tuple[NDArray[Any], bool]:
     subject = f"input `{spec.name}` of {handle.name}"
+    try:
+        return _ready(subject, spec, value, casting)
+    except MemoryError as error:
+        message = (
+            f"{subject}: {error}\n"
+            f"  fix: pass an array of dtype {spec.dtype} in C order, which is not copied, or fewer rows per call"
+        )
+        raise OutOfMemoryError(message) from error
+
+
+def _ready(subject: str, spec: TensorSpec, value: Any, casting: str) -> tuple[NDArray[Any], bool]:
     if not spec.is_tensor:
         message = f"{subject}: the model wants {spec.dtype}, which cannot be made from an array\n  fix: export the model with tensor inputs"
         raise InputTypeError(message)

@@ -70,6 +70,12 @@ def load(
             "  fix: leave `casting` out to allow rounding to the model's float dtype"
         )
         raise OptionError(message)
+    if not isinstance(optimization, str):
+        message = (
+            f'option `optimization`: got {optimization!r}, expected "all", "extended", "basic" or "off"\n'
+            "  fix: leave `optimization` out for the fastest warm runs"
+        )
+        raise OptionTypeError(message)
     if isinstance(source, (bytes, bytearray, memoryview)):
         if reload is not False:
             message = "option `reload`: got bytes as source, which cannot change\n  fix: pass a path, or leave `reload` out"
@@ -188,7 +194,7 @@ class Model:
         Raises:
             InputError: As for `predict`; also for unknown output names.
         """
-        names = None if outputs is None else [outputs] if isinstance(outputs, str) else list(outputs)
+        names = None if outputs is None else _output_names(outputs)
         answer = self._handle.run(inputs, names, 0)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
@@ -272,6 +278,18 @@ class Model:
         from glowplug.inputs import prepare
 
         return prepare(self._handle, inputs, self._casting)
+
+
+def _output_names(outputs: Iterable[str]) -> list[str]:
+    names = [outputs] if isinstance(outputs, str) else list(outputs)
+    for name in names:
+        if not isinstance(name, str):
+            message = (
+                f"outputs: got {name!r}, expected a name\n"
+                "  fix: pass names from `[output.name for output in model.outputs]`"
+            )
+            raise InputTypeError(message)
+    return names
 
 
 def _answered(answer: Any) -> Any:

@@ -29,6 +29,10 @@ pub struct ModelFacts {
     pub classes: Option<Classes>,
     /// Which operator makes each value of the main graph.
     pub producers: Vec<Producer>,
+    /// Inputs and outputs of the main graph that are declared without a shape, so of any rank.
+    pub open_ranks: Vec<String>,
+    /// Operators that are asked for zero groups, which ONNX Runtime 1.32 divides by while it loads.
+    pub zero_groups: Vec<String>,
 }
 
 /// Class labels in the order of the probabilities' columns.
@@ -69,7 +73,13 @@ pub fn scan(mut source: impl Read + Seek, subject: &str) -> Result<ModelFacts> {
     let length = length_of(&mut source).map_err(|error| {
         Error::new(ErrorKind::ModelRead, subject, format!("cannot be read: {error}"), "check the file and its disk")
     })?;
-    let mut scanner = Scanner { walker: Walker::new(source), facts: ModelFacts::default(), depth: 0, labels: None };
+    let mut scanner = Scanner {
+        walker: Walker::new(source),
+        facts: ModelFacts::default(),
+        depth: 0,
+        labels: None,
+        has_zero_groups: false,
+    };
     match scanner.model(length) {
         Ok(()) => Ok(scanner.facts),
         Err(Malformed { at, what }) => Err(Error::new(
@@ -87,6 +97,8 @@ struct Scanner<R> {
     depth: u32,
     /// Class labels of the node at hand.
     labels: Option<Classes>,
+    /// Whether the node at hand has an attribute `group` of 0.
+    has_zero_groups: bool,
 }
 
 type Scanned<T = ()> = std::result::Result<T, Malformed>;
@@ -151,9 +163,33 @@ impl<R: Read + Seek> Scanner<R> {
         self.fields(end, |this, field| match (field.number, field.content) {
             (1, Content::Until(stop)) => this.node(stop, main),
             (5, Content::Until(stop)) => this.tensor(stop),
+            (11 | 12, Content::Until(stop)) if main => this.value_info(stop),
             (15, Content::Until(stop)) => this.sparse_tensor(stop),
             _ => Ok(()),
         })
+    }
+
+    /// An input or output: `type` (2) has `tensor_type` (1), which has `shape` (2) only if the rank is known.
+    fn value_info(&mut self, end: u64) -> Scanned {
+        let (mut name, mut has_shape) = (String::new(), false);
+        self.fields(end, |this, field| match (field.number, field.content) {
+            (1, Content::Until(stop)) => {
+                name = this.name(stop)?;
+                Ok(())
+            }
+            (2, Content::Until(stop)) => this.fields(stop, |this, field| match (field.number, field.content) {
+                (1, Content::Until(stop)) => this.fields(stop, |_, field| {
+                    has_shape |= field.number == 2;
+                    Ok(())
+                }),
+                _ => Ok(()),
+            }),
+            _ => Ok(()),
+        })?;
+        if !has_shape {
+            self.facts.open_ranks.push(name);
+        }
+        Ok(())
     }
 
     fn node(&mut self, end: u64, main: bool) -> Scanned {
@@ -168,12 +204,15 @@ impl<R: Read + Seek> Scanner<R> {
                     }
                 }
                 (2, Content::Until(stop)) if main => node.outputs.push(this.name(stop)?),
-                (4, Content::Until(stop)) if main => node.operator = this.name(stop)?,
+                (4, Content::Until(stop)) => node.operator = this.name(stop)?,
                 (5, Content::Until(stop)) => this.attribute(stop, main)?,
                 _ => {}
             }
             Ok(())
         })?;
+        if std::mem::take(&mut self.has_zero_groups) {
+            self.facts.zero_groups.push(node.operator.clone());
+        }
         if main {
             self.facts.producers.push(node);
             if let Some(labels) = self.labels.take() {
@@ -188,6 +227,10 @@ impl<R: Read + Seek> Scanner<R> {
         self.fields(end, |this, field| match (field.number, field.content) {
             (1, Content::Until(stop)) => {
                 name = this.name(stop)?;
+                Ok(())
+            }
+            (3, Content::Varint(0)) if name == "group" => {
+                this.has_zero_groups = true;
                 Ok(())
             }
             (5 | 10, Content::Until(stop)) => this.tensor(stop),

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
-use super::error::{InputError, InputTypeError, with_memory_error};
+use super::error::{InputError, InputTypeError, allocation_failed};
 use crate::signature::Signature;
 use crate::tensor::{DType, Elements, InputTensor, OutputBuffer, RawData, Shape, Strings};
 
@@ -111,7 +111,7 @@ pub(super) fn empty<'py>(py: Python<'py>, dtype: DType, shape: &[i64]) -> PyResu
         Bound::from_owned_ptr_or_err(py, array)
     };
     let subject = || format!("output of shape {shape:?} and dtype {dtype}");
-    let array = array.map_err(|error| with_memory_error(py, error, subject))?;
+    let array = array.map_err(|error| allocation_failed(py, &error, subject))?;
     Ok(array.cast_into::<PyUntypedArray>()?)
 }
 

@@ -38,14 +38,15 @@ impl From<Error> for PyErr {
     }
 }
 
-/// `error`, as ours if it says that memory ran out.
-pub(super) fn with_memory_error(py: Python<'_>, error: PyErr, subject: impl FnOnce() -> String) -> PyErr {
-    if !error.is_instance_of::<PyMemoryError>(py) {
-        return error;
-    }
+/// NumPy's `error` when it could not make an array: there is no memory, or it does not have such shapes.
+pub(super) fn allocation_failed(py: Python<'_>, error: &PyErr, subject: impl FnOnce() -> String) -> PyErr {
     let problem = error.value(py).to_string();
-    let fix = "pass fewer rows per call, or give the process more memory";
-    Error::new(ErrorKind::OutOfMemory, subject(), problem, fix).into()
+    let (kind, fix) = if error.is_instance_of::<PyMemoryError>(py) {
+        (ErrorKind::OutOfMemory, "pass fewer rows per call, or give the process more memory")
+    } else {
+        (ErrorKind::Engine, "check that the inputs are those the model was made for; NumPy has no arrays of this shape")
+    };
+    Error::new(kind, subject(), problem, fix).into()
 }
 
 /// NumPy is needed for arrays. Without this check the binding to it would panic where it is missing.

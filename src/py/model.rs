@@ -142,7 +142,7 @@ impl<'py> Call<'py> {
         let mut arrays = SmallVec::<[Option<Bound<'py, PyAny>>; 4]>::new();
         let mut requests = SmallVec::<[OutputRequest; 4]>::new();
         for (index, shape) in wanted.iter().zip(self.session.output_shapes(&self.inputs, wanted)) {
-            let made = match (shape, self.session.output_dtype(*index)) {
+            let made = match (shape, self.session.signature().outputs()[*index].dtype()) {
                 (Some(shape), Some(dtype)) => Some(array::output(py, dtype, shape)?),
                 _ => None,
             };

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::signature::{Dim, Port, PortType};
+use crate::signature::{Dim, Port};
 
 /// One input or output of a model.
 #[pyclass(frozen, eq, hash, module = "glowplug._core")]
@@ -31,7 +31,7 @@ impl TensorSpec {
 
     #[getter]
     fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let PortType::Tensor(_, dims) = &self.port.port_type else { return Ok(PyTuple::empty(py)) };
+        let Some(dims) = self.port.dims() else { return Ok(PyTuple::empty(py)) };
         let dims = dims.iter().map(|dim| match dim {
             Dim::Fixed(size) => size.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
             Dim::Symbol(name) => name.into_pyobject(py).map(Bound::into_any).map_err(PyErr::from),
@@ -42,7 +42,7 @@ impl TensorSpec {
 
     #[getter]
     fn is_tensor(&self) -> bool {
-        matches!(self.port.port_type, PortType::Tensor(..))
+        self.port.dtype().is_some()
     }
 
     fn __repr__(&self) -> String {

@@ -209,12 +209,8 @@ impl Runner {
 }
 
 fn output_dtype(signature: &Signature, index: usize) -> ::ort::Result<DType> {
-    match &signature.outputs()[index].port_type {
-        crate::signature::PortType::Tensor(dtype, _) => Ok(*dtype),
-        crate::signature::PortType::Other(words) => {
-            Err(::ort::Error::new(format!("{words} cannot be written in place")))
-        }
-    }
+    let port = &signature.outputs()[index];
+    port.dtype().ok_or_else(|| ::ort::Error::new(format!("{} cannot be written in place", port.dtype_name())))
 }
 
 fn default_allocator() -> ::ort::Result<*mut sys::OrtAllocator> {

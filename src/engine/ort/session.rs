@@ -15,6 +15,7 @@ use super::notices::Notices;
 use super::run::Runner;
 use crate::engine::{Engine, EngineFacts};
 use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::ModelFacts;
 use crate::options::{LoadOptions, Optimization};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::tensor::{DType, InputTensor, OutputRequest, Value};
@@ -43,12 +44,19 @@ pub enum ModelSource<'a> {
 
 impl OrtEngine {
     /// Creates a session; `name` is what errors call the model.
-    pub fn new(runtime: &'static Runtime, source: ModelSource<'_>, options: &LoadOptions, name: &str) -> Result<Self> {
+    pub fn new(
+        runtime: &'static Runtime,
+        source: ModelSource<'_>,
+        options: &LoadOptions,
+        name: &str,
+        facts: &ModelFacts,
+    ) -> Result<Self> {
         let notices = Arc::new(Notices::default());
         let session = {
             let _one_at_a_time = CREATION.lock().unwrap_or_else(PoisonError::into_inner);
+            let create = || create(runtime, source, options, &notices);
             // The ort crate panics over value types it does not know, for example a sequence of sequences.
-            catch_unwind(AssertUnwindSafe(|| create(runtime, source, options, &notices)))
+            catch_unwind(AssertUnwindSafe(|| with_stack(stack_needed(source, facts), create)))
         };
         let session = session
             .map_err(|_| {
@@ -56,7 +64,11 @@ impl OrtEngine {
                 Error::new(ErrorKind::Unsupported, name, problem, "export the model with tensors as inputs and outputs")
             })?
             .map_err(|error| creation_failed(name, error.code(), error.message()))?;
-        let signature = signature_of(&session, name);
+        let signature = signature_of(&session, name, facts);
+        if signature.outputs().is_empty() {
+            let problem = "has no outputs, so there is nothing to compute";
+            return Err(Error::new(ErrorKind::Model, name, problem, "name the model's outputs when exporting it"));
+        }
         let runner = Runner::new(&session, &signature)?;
         Ok(Self { signature, runner, notices, threads: options.threads, runtime })
     }
@@ -120,9 +132,46 @@ fn configure(builder: SessionBuilder, options: &LoadOptions, notices: &Arc<Notic
         .with_logger(logger)?)
 }
 
-fn signature_of(session: &Session, name: &str) -> Signature {
-    let port =
-        |name: &str, value: &ValueType, required| Port { name: name.to_owned(), port_type: port_type(value), required };
+/// Stack for loading a model, where it may need more than threads have: ONNX Runtime 1.32 walks down the trees of an
+/// ensemble by recursion, one frame of some 200 bytes a level, and a level takes at least 40 bytes of the file.
+fn stack_needed(source: ModelSource<'_>, facts: &ModelFacts) -> Option<usize> {
+    const USUALLY_ENOUGH: u64 = 1 << 20;
+    const PER_BYTE: u64 = 32;
+    const MOST: u64 = 4 << 30;
+    let bytes = match source {
+        ModelSource::File(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        ModelSource::Bytes(bytes) => bytes.len() as u64,
+    };
+    let has_trees = facts.producers.iter().any(|node| node.operator.starts_with("TreeEnsemble"));
+    let needed = usize::try_from((bytes * PER_BYTE).min(MOST)).ok()?;
+    (has_trees && bytes > USUALLY_ENOUGH).then_some(needed)
+}
+
+/// Calls `work` on a thread with that much stack, of which only what is used takes memory; here, if none can be had.
+fn with_stack<T: Send>(stack: Option<usize>, work: impl Fn() -> T + Sync) -> T {
+    let Some(stack) = stack else { return work() };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("glowplug-load".to_owned()).stack_size(stack);
+        match thread.spawn_scoped(scope, &work) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(_) => work(),
+        }
+    })
+}
+
+fn signature_of(session: &Session, name: &str, facts: &ModelFacts) -> Signature {
+    let port = |name: &str, value: &ValueType, required| {
+        let port_type = match port_type(value) {
+            // The C API gives unknown ranks as rank 0; the file tells them apart, unless it is not in ONNX format.
+            PortType::Tensor(dtype, dims)
+                if dims.is_empty() && (facts.opsets.is_empty() || facts.open_ranks.iter().any(|open| open == name)) =>
+            {
+                PortType::AnyRank(dtype)
+            }
+            known => known,
+        };
+        Port { name: name.to_owned(), port_type, required }
+    };
     let mut inputs: Vec<Port> = session.inputs().iter().map(|input| port(input.name(), input.dtype(), true)).collect();
     inputs.extend(session.overridable_initializers().iter().map(|input| port(input.name(), input.dtype(), false)));
     let outputs = session.outputs().iter().map(|output| port(output.name(), output.dtype(), true)).collect();
