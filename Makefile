@@ -1,0 +1,102 @@
+# Every command of the project; CI calls these and nothing else. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+DEMO := .venv-demo
+# The newest Python that runs and is new enough; `make PYTHON=…` chooses another.
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+RUST := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs pyproject.toml
+# maturin and the build script take the environment's own Python; cargo finds maturin's zig on the path.
+BUILD := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(VENV)) PYO3_PYTHON=$(BIN)/python PATH=$(BIN):$$PATH
+WHEELS := target/wheels
+
+.PHONY: help
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.tools: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# A module left by another build, under another name, would win over the new one.
+$(VENV)/.developed: $(VENV)/.tools $(RUST)
+	rm -f python/glowplug/*.so
+	$(BUILD) maturin develop --release --quiet
+	@touch $@
+
+$(DEMO)/.installed: $(RUST) $(shell find python -name '*.py') README.md
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make PYTHON=…"; exit 1; }
+	$(PYTHON) -m venv $(DEMO)
+	rm -f python/glowplug/*.so
+	@rm -f $(VENV)/.developed
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall .
+	@touch $@
+
+.PHONY: demo
+demo: $(DEMO)/.installed  ## install into a fresh environment and score real loan applicants
+	cd examples/fraud && ../../$(DEMO)/bin/python demo.py
+
+.PHONY: develop
+develop: $(VENV)/.developed  ## set up .venv with the package built from this tree
+
+.PHONY: test
+test: test-rust test-python  ## run every test
+
+.PHONY: test-rust
+test-rust:
+	cargo test --quiet
+
+.PHONY: test-python
+test-python: develop wheel
+	GLOWPLUG_WHEEL="$$(ls $(WHEELS)/*.whl)" $(BIN)/python -m pytest
+
+.PHONY: check
+check: lint types docs test  ## format, lint, types, docs and tests: what CI runs
+
+.PHONY: format
+format: $(VENV)/.tools  ## format Rust and Python
+	cargo fmt
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix --quiet .
+
+.PHONY: lint
+lint: $(VENV)/.tools  ## check format and lint Rust and Python
+	cargo fmt --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	$(BUILD) cargo clippy --quiet --all-targets --features python -- -D warnings
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+.PHONY: types
+types: develop  ## check the types of the package, and its stub against the module
+	$(BIN)/mypy
+	cd python && $(BIN)/python -m mypy.stubtest glowplug._core --allowlist ../tests/stubtest-allowed.txt
+
+.PHONY: docs
+docs: $(VENV)/.tools  ## build the documentation into target/site
+	$(BIN)/mkdocs build --strict --quiet
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps
+
+.PHONY: wheel
+wheel: $(WHEELS)/.built  ## build the portable wheel into target/wheels
+
+# The version after the name of the platform is the oldest glibc the wheel runs on; Amazon Linux 2023 has 2.34.
+$(WHEELS)/.built: $(VENV)/.tools $(RUST) README.md $(shell find python -name '*.py*' -not -path '*/__pycache__/*')
+	rm -rf $(WHEELS)
+	$(BUILD) maturin build --release --quiet --out $(WHEELS) --interpreter $(BIN)/python \
+		$(if $(filter Linux,$(shell uname)),--zig --compatibility manylinux_2_28)
+	@touch $@
+
+.PHONY: bench
+bench: develop  ## time warm calls, cold starts and shared sessions beside onnxruntime
+	cd benches && $(BIN)/python warm.py && $(BIN)/python cold.py && $(BIN)/python shared_session.py
+
+.PHONY: clean
+clean:  ## remove everything that was built
+	rm -rf target $(VENV) $(DEMO) python/glowplug/_lib python/glowplug/*.so
