@@ -84,7 +84,8 @@ impl Package {
         let python = ["PYO3_PYTHON", "PYTHON"].iter().find_map(env::var_os);
         let python = python.unwrap_or_else(|| if cfg!(windows) { "python".into() } else { "python3".into() });
         let shown = python.to_string_lossy().into_owned();
-        let fix = format!("\n  fix: `{shown} -m pip install onnxruntime=={wanted}`, or name another Python in PYO3_PYTHON");
+        let fix =
+            format!("\n  fix: `{shown} -m pip install onnxruntime=={wanted}`, or name another Python in PYO3_PYTHON");
         let output = Command::new(&python)
             .args(["-c", LOCATE])
             .output()

@@ -18,8 +18,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-import models
 import numpy as np
+
+import models
 
 PROGRAMS = {
     "bare interpreter": "print('none')",
@@ -87,7 +88,9 @@ def main() -> None:
     for name, (wall, cpu, peak) in medians.items():
         print(f"{name:<32}{wall:>9.0f}{cpu:>9.0f}{peak:>9.0f}")
     bare, ours, theirs = medians["bare interpreter"], medians["glowplug"], medians["onnxruntime"]
-    print(f"CPU beyond the bare interpreter: glowplug {ours[1] - bare[1]:.0f} ms, onnxruntime {theirs[1] - bare[1]:.0f} ms")
+    print(
+        f"CPU beyond the bare interpreter: glowplug {ours[1] - bare[1]:.0f} ms, onnxruntime {theirs[1] - bare[1]:.0f} ms"
+    )
     ratios = [ours[index] / theirs[index] for index in range(3)]
     print(f"glowplug / onnxruntime: wall {ratios[0]:.2f}, CPU {ratios[1]:.2f}, peak memory {ratios[2]:.2f}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
@@ -11,7 +13,7 @@ def mlp(widths: tuple[int, ...] = (30, 64, 64, 1), seed: int = 0) -> bytes:
     random = np.random.default_rng(seed)
     nodes, weights = [], []
     name = "x"
-    for layer, (rows, columns) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (rows, columns) in enumerate(pairwise(widths)):
         weight = random.standard_normal((rows, columns), dtype=np.float32) / np.float32(np.sqrt(rows))
         bias = random.standard_normal(columns, dtype=np.float32) / np.float32(10)
         weights += [numpy_helper.from_array(weight, f"w{layer}"), numpy_helper.from_array(bias, f"b{layer}")]

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import models
 import numpy as np
 
 import glowplug
+import models
 
 ROUNDS = 9
 SECONDS = 0.3

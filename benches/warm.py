@@ -14,11 +14,11 @@ import timeit
 from pathlib import Path
 from statistics import median
 
-import models
 import numpy as np
 import onnxruntime
 
 import glowplug
+import models
 
 ROUNDS = 15
 
@@ -48,13 +48,17 @@ def main() -> None:
             calls = {"glowplug": lambda x=x: model.predict(x), "onnxruntime": lambda x=x: peer.run(None, {"x": x})}
             got = interleaved(calls, max(20_000 // rows, 5))
             ratio = got["onnxruntime"] / got["glowplug"]
-            print(f"{rows:>6} rows   glowplug {got['glowplug']:9.2f}   onnxruntime {got['onnxruntime']:9.2f}   ratio {ratio:.2f}")
+            print(
+                f"{rows:>6} rows   glowplug {got['glowplug']:9.2f}   onnxruntime {got['onnxruntime']:9.2f}   ratio {ratio:.2f}"
+            )
         before = model.stats()
         one_row = np.zeros((1, 30), dtype=np.float32)
         number = 20_000
         total = timeit.timeit(lambda: model.predict(one_row), number=number) * 1e6
         engine = (model.stats()["busy_ms"] - before["busy_ms"]) * 1e3
-        print(f"one row: {total / number:.2f} in all, {engine / number:.2f} of it in the engine, {(total - engine) / number:.2f} around it")
+        print(
+            f"one row: {total / number:.2f} in all, {engine / number:.2f} of it in the engine, {(total - engine) / number:.2f} around it"
+        )
         text = os.fspath(path)
         calls = {"load": lambda: glowplug.load(text), "stat": lambda: os.stat(text)}
         got = interleaved(calls, 10_000)

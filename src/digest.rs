@@ -32,7 +32,7 @@ impl Digest {
         Ok(Self(finish(&hasher, length, external.len() as u64)))
     }
 
-    /// Reads what [`Self::fmt`] writes.
+    /// Reads what `Display` writes.
     pub fn from_hex(hex: &str) -> Option<Self> {
         blake3::Hash::from_hex(hex).ok().map(|hash| Self(*hash.as_bytes()))
     }

@@ -94,7 +94,7 @@ def _from_path(model: bytes, feeds: Feeds, folder: Path) -> Answers:
 def _pickled(model: bytes, feeds: Feeds, folder: Path) -> Answers:
     path = folder / "model.onnx"
     path.write_bytes(model)
-    return pickle.loads(pickle.dumps(glowplug.load(path))).run(feeds)  # noqa: S301 - our own bytes
+    return pickle.loads(pickle.dumps(glowplug.load(path))).run(feeds)
 
 
 def _one_by_one(model: bytes, feeds: Feeds, _: Path) -> Answers:

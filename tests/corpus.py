@@ -70,9 +70,7 @@ class Case:
     engine_fault: str | None = None
 
 
-def content(
-    name: str, build: Callable[[], bytes] | bytes, error: Any = MODEL, *mentions: str, inputs: Any = X
-) -> Case:
+def content(name: str, build: Callable[[], bytes] | bytes, error: Any = MODEL, *mentions: str, inputs: Any = X) -> Case:
     """A row whose model is a file `model.onnx` of the given content."""
 
     def make(folder: Path) -> tuple[str, Any]:
@@ -83,9 +81,7 @@ def content(
     return Case(name, make, error, mentions)
 
 
-def source(
-    name: str, prepare: Callable[[Path], Any], error: Any, *mentions: str, skip: str | None = None
-) -> Case:
+def source(name: str, prepare: Callable[[Path], Any], error: Any, *mentions: str, skip: str | None = None) -> Case:
     """A row about where the model lies: `prepare` gets the folder and returns the source."""
     return Case(name, lambda folder: (prepare(folder), X), error, mentions, skip=skip)
 
@@ -295,10 +291,7 @@ def cut_out(seed: int) -> bytes:
 
 PERCENTS = (0.1, 1, 5, 10, 25, 50, 75, 90, 99, 99.9)
 DAMAGE = [
-    *(
-        content(f"truncated_at_{percent}_percent", functools.partial(truncated, percent / 100))
-        for percent in PERCENTS
-    ),
+    *(content(f"truncated_at_{percent}_percent", functools.partial(truncated, percent / 100)) for percent in PERCENTS),
     content("truncated_by_one_byte", lambda: models.mlp()[:-1]),
     content("garbage_behind", lambda: models.mlp(2, 3) + b"\xff" * 8),
     content("zeros_behind", lambda: models.mlp(2, 3) + bytes(8)),
@@ -317,7 +310,7 @@ DAMAGE = [
 def varint(number: int) -> bytes:
     """Protobuf's variable-length integer."""
     out = bytearray()
-    while number >= 0x80:  # noqa: PLR2004 - seven bits a byte
+    while number >= 0x80:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*out, number])
@@ -360,16 +353,12 @@ WIRE = [
     content("name_not_utf8", lambda: models.mlp(2, 3).replace(b"activation", b"activat\xff\xfe\xfd"), None),
     content(
         "input_name_not_utf8",
-        lambda: small(node("Neg", "xxx"), inputs=[models.value("xxx", shape=("N", 2))]).replace(
-            b"xxx", b"x\xff\xfe"
-        ),
+        lambda: small(node("Neg", "xxx"), inputs=[models.value("xxx", shape=("N", 2))]).replace(b"xxx", b"x\xff\xfe"),
         (MODEL, INPUT),
     ),
     content(
         "input_name_with_nul",
-        lambda: small(node("Neg", "xxx"), inputs=[models.value("xxx", shape=("N", 2))]).replace(
-            b"xxx", b"x\x00x"
-        ),
+        lambda: small(node("Neg", "xxx"), inputs=[models.value("xxx", shape=("N", 2))]).replace(b"xxx", b"x\x00x"),
         (MODEL, INPUT, ENGINE),
     ),
 ]
@@ -378,9 +367,7 @@ WIRE = [
 # --- tensors that lie ---------------------------------------------------------------------------------------
 
 
-def tensor(
-    dims: Sequence[int], raw: bytes | None = None, kind: int = TensorProto.FLOAT, **fields: Any
-) -> TensorProto:
+def tensor(dims: Sequence[int], raw: bytes | None = None, kind: int = TensorProto.FLOAT, **fields: Any) -> TensorProto:
     """The initializer `w`, with nothing checked."""
     made = TensorProto(name="w", dims=dims, data_type=kind, **fields)
     if raw is not None:
@@ -471,7 +458,7 @@ TENSORS = [
 def branches(then: Sequence[NodeProto], otherwise: Sequence[NodeProto]) -> bytes:
     """An `If` on a constant condition."""
     wanted = [models.value("inner", shape=None)]
-    chosen = models.constant("chosen", True, "bool")  # noqa: FBT003
+    chosen = models.constant("chosen", True, "bool")
     bodies = {
         "then_branch": models.graph(then, [], wanted),
         "else_branch": models.graph(otherwise, [], wanted),
@@ -486,9 +473,7 @@ def calling_functions(**bodies: str) -> Callable[[], bytes]:
         proto = ModelProto.FromString(small(node("first", domain="local"), domains={"local": 1}))
         for name, callee in bodies.items():
             function = FunctionProto(name=name, domain="local", input=["x"], output=["y"])
-            function.opset_import.extend(
-                [helper.make_opsetid("", models.OPSET), helper.make_opsetid("local", 1)]
-            )
+            function.opset_import.extend([helper.make_opsetid("", models.OPSET), helper.make_opsetid("local", 1)])
             domain = "" if callee[0].isupper() else "local"
             function.node.append(node(callee, domain=domain))
             proto.functions.append(function)
@@ -518,9 +503,7 @@ def fix_model_fields() -> list[Case]:
             "opset_of_other_domain_only",
             damaged(lambda proto: setattr(proto.opset_import[0], "domain", "ai.onnx.ml")),
         ),
-        content(
-            "ir_version_999", damaged(lambda proto: setattr(proto, "ir_version", 999)), UNSUPPORTED, "999"
-        ),
+        content("ir_version_999", damaged(lambda proto: setattr(proto, "ir_version", 999)), UNSUPPORTED, "999"),
         content("ir_version_0", damaged(lambda proto: setattr(proto, "ir_version", 0)), None),
         content("ir_version_negative", damaged(lambda proto: setattr(proto, "ir_version", -1)), None),
         content("ir_version_missing", damaged(lambda proto: proto.ClearField("ir_version"))),
@@ -531,9 +514,7 @@ def fix_model_fields() -> list[Case]:
         content("inputs_missing", damaged(lambda proto: proto.graph.ClearField("input"))),
         content("initializers_missing", damaged(lambda proto: proto.graph.ClearField("initializer"))),
         content("input_twice", damaged(lambda proto: proto.graph.input.append(proto.graph.input[0]))),
-        content(
-            "output_twice", damaged(lambda proto: proto.graph.output.append(proto.graph.output[0])), None
-        ),
+        content("output_twice", damaged(lambda proto: proto.graph.output.append(proto.graph.output[0])), None),
         content(
             "initializer_twice",
             damaged(lambda proto: proto.graph.initializer.append(proto.graph.initializer[0])),
@@ -544,9 +525,7 @@ def fix_model_fields() -> list[Case]:
         content("output_without_type", damaged(lambda proto: proto.graph.output[0].ClearField("type")), None),
         content("input_without_name", damaged(lambda proto: setattr(proto.graph.input[0], "name", ""))),
         content("output_without_name", damaged(lambda proto: setattr(proto.graph.output[0], "name", ""))),
-        content(
-            "output_of_wrong_type", lambda: small(node("Neg"), outputs=[models.value("y", "int64", ("N", 2))])
-        ),
+        content("output_of_wrong_type", lambda: small(node("Neg"), outputs=[models.value("y", "int64", ("N", 2))])),
         content("output_nobody_makes", lambda: small(node("Neg"), outputs=[models.value("z")])),
     ]
 
@@ -562,9 +541,7 @@ GRAPHS = [
         UNSUPPORTED,
         "Nope",
     ),
-    content(
-        "domain_unknown", over(node("Neg", domain="org.acme"), domain="org.acme"), UNSUPPORTED, "org.acme"
-    ),
+    content("domain_unknown", over(node("Neg", domain="org.acme"), domain="org.acme"), UNSUPPORTED, "org.acme"),
     content("domain_not_imported", over(node("Scaler", domain=models.ML_DOMAIN))),
     content(
         "domain_of_the_future",
@@ -609,9 +586,7 @@ def pooling(operator: str, **attributes: Any) -> Callable[[], bytes]:
     """A builder: an operator with a window over `x` as one picture, and weights for those that want them."""
     wanted = "u" if "Pool" in operator else "u w"
     ahead = node("Reshape", "x s", "u")
-    return over(
-        ahead, node(operator, wanted, **attributes), s=[1, 1, 2, 2], w=np.ones((1, 1, 1, 1), np.float32)
-    )
+    return over(ahead, node(operator, wanted, **attributes), s=[1, 1, 2, 2], w=np.ones((1, 1, 1, 1), np.float32))
 
 
 PICTURE = {"x": np.ones((1, 4, 4, 4), np.float32)}
@@ -620,9 +595,7 @@ PICTURE = {"x": np.ones((1, 4, 4, 4), np.float32)}
 def transposed_without_groups() -> bytes:
     """A convolution whose channels form no groups; the open rank of `x` hides it from shape inference."""
     weights = [models.constant("w", np.ones((4, 4, 2, 2)), "float32")]
-    return small(
-        node("ConvTranspose", "x w", group=0), inputs=[models.value("x", shape=None)], weights=weights
-    )
+    return small(node("ConvTranspose", "x w", group=0), inputs=[models.value("x", shape=None)], weights=weights)
 
 
 DIVISION_FAULT = "ONNX Runtime 1.32 divides -2**63 by -1 unchecked, and the process ends with SIGFPE"
@@ -874,9 +847,7 @@ def external_as_bytes(folder: Path) -> tuple[bytes, Any]:
 
 def external_in_constant(folder: Path) -> tuple[str, Any]:
     """External data of a tensor inside an attribute, above the model's folder."""
-    lent = models.external_tensor(
-        location="../outside.bin", offset="0", length=str(models.external_weights().nbytes)
-    )
+    lent = models.external_tensor(location="../outside.bin", offset="0", length=str(models.external_weights().nbytes))
     (folder / "outside.bin").write_bytes(models.external_weights().tobytes())
     (folder / "models").mkdir()
     path = folder / "models" / "model.onnx"
@@ -897,17 +868,11 @@ EXTERNAL = [
     external("escape", MODEL, "../outside.bin", prepare=escape, location="../outside.bin"),
     external("escape_to_missing", MODEL, "../nothing.bin", location="../nothing.bin"),
     external("escape_by_detour", MODEL, "outside.bin", prepare=escape, location="sub/../../outside.bin"),
-    external(
-        "escape_backslashes", (MODEL, NOT_FOUND), "outside.bin", prepare=escape, location="..\\outside.bin"
-    ),
+    external("escape_backslashes", (MODEL, NOT_FOUND), "outside.bin", prepare=escape, location="..\\outside.bin"),
     external("absolute", MODEL, "/etc/passwd", location="/etc/passwd", offset="0", length="16"),
     external("link_outside", MODEL, "weights.bin", prepare=escape_by_link),
-    external(
-        "folder_link_outside", MODEL, "outside.bin", prepare=escape_by_folder_link, location="sub/outside.bin"
-    ),
-    external(
-        "memory_address", (MODEL, NOT_FOUND), location="*/_ORT_MEM_ADDR_/*", offset="4096", length="1228800"
-    ),
+    external("folder_link_outside", MODEL, "outside.bin", prepare=escape_by_folder_link, location="sub/outside.bin"),
+    external("memory_address", (MODEL, NOT_FOUND), location="*/_ORT_MEM_ADDR_/*", offset="4096", length="1228800"),
     external("location_missing", MODEL, location=None),
     external("location_empty", MODEL, location=""),
     external("location_dot", (MODEL, READ), location="."),
@@ -916,13 +881,9 @@ EXTERNAL = [
     external("location_is_the_model", MODEL, location="model.onnx"),
     external("is_folder", (MODEL, READ), "weights.bin", prepare=replace_weights(lambda path: path.mkdir())),
     external("is_pipe", (MODEL, READ), "weights.bin", prepare=replace_weights(os.mkfifo)),
-    external(
-        "is_endless", MODEL, "weights.bin", prepare=replace_weights(lambda path: path.symlink_to("/dev/zero"))
-    ),
+    external("is_endless", MODEL, "weights.bin", prepare=replace_weights(lambda path: path.symlink_to("/dev/zero"))),
     external("is_empty", MODEL, "weights.bin", prepare=replace_weights(lambda path: path.touch())),
-    external(
-        "is_short", MODEL, "weights.bin", prepare=lambda folder: os.truncate(folder / "weights.bin", 1000)
-    ),
+    external("is_short", MODEL, "weights.bin", prepare=lambda folder: os.truncate(folder / "weights.bin", 1000)),
     external("offset_past_end", MODEL, "weights.bin", offset="9000000"),
     external("offset_makes_end_past_end", MODEL, "weights.bin", offset="4096"),
     external("offset_negative", MODEL, offset="-4096"),
@@ -943,9 +904,7 @@ EXTERNAL = [
 # --- inputs -------------------------------------------------------------------------------------------------
 
 
-def given(
-    name: str, build: Callable[[], bytes], inputs: Any, error: Any = INPUT, *mentions: str, **more: Any
-) -> Case:
+def given(name: str, build: Callable[[], bytes], inputs: Any, error: Any = INPUT, *mentions: str, **more: Any) -> Case:
     """A row: a sound model, passed as bytes, and inputs that are not."""
     return Case(
         name if name.startswith("output_") else f"input_{name}",
@@ -971,9 +930,7 @@ def objects(*items: Any) -> np.ndarray[Any, Any]:
 def echoed(name: str, dtype: str, array: Any, answer: Any = None) -> Case:
     """A row: an odd but sound array that must come back as it is."""
     expected = (
-        np.ascontiguousarray(array() if isinstance(array, functools.partial) else array)
-        if answer is None
-        else answer
+        np.ascontiguousarray(array() if isinstance(array, functools.partial) else array) if answer is None else answer
     )
     return given(name, takes(dtype, *("N", *expected.shape[1:])), array, (), answer=expected)
 
@@ -1075,15 +1032,11 @@ INPUTS = [
     given("bool_of_two", takes("bool"), [[0, 2]], INPUT, "`x`", "2"),
     given("byte_of_300", takes("uint8"), np.array([[1, 300]]), INPUT, "`x`", "300"),
     given("byte_of_minus_one", takes("uint8"), np.array([[1, -1]]), INPUT, "`x`", "-1"),
-    given(
-        "integer_past_int64", takes("int64"), np.array([[1, 1 << 63]], np.uint64), INPUT, "`x`", str(1 << 63)
-    ),
+    given("integer_past_int64", takes("int64"), np.array([[1, 1 << 63]], np.uint64), INPUT, "`x`", str(1 << 63)),
     given("integer_past_everything", takes("int64"), [[1, 1 << 70]], INPUT, "`x`"),
     given("float_overflows", FLOATS, np.array([[1.0, 1e300]]), INPUT, "`x`", "e+300"),
     given("half_overflows", takes("float16"), np.array([[1.0, 70000.0]], np.float32), INPUT, "`x`", "70000"),
-    given(
-        "strict_float64", FLOATS, np.ones((2, 2)), INPUT_TYPE, "`x`", "float64", options={"casting": "strict"}
-    ),
+    given("strict_float64", FLOATS, np.ones((2, 2)), INPUT_TYPE, "`x`", "float64", options={"casting": "strict"}),
     given(
         "strict_integer_past_2_24",
         FLOATS,
@@ -1104,9 +1057,7 @@ INPUTS = [
         functools.partial(np.broadcast_to, np.float64(0), (1 << 40, 30)),
         (MEMORY, INPUT),
     ),
-    given(
-        "gigabytes", FLOATS, functools.partial(np.broadcast_to, np.float32(0), (1 << 30, 2)), (MEMORY, INPUT)
-    ),
+    given("gigabytes", FLOATS, functools.partial(np.broadcast_to, np.float32(0), (1 << 30, 2)), (MEMORY, INPUT)),
     given(
         "terabytes_answered",
         models.expand_from_input,
@@ -1151,9 +1102,7 @@ INPUTS = [
     echoed("columns_first", "float32", np.asfortranarray(ROWS)),
     echoed("backwards", "float32", functools.partial(np.flip, ROWS)),
     echoed("one_row_many_times", "float32", functools.partial(np.broadcast_to, ROWS[0], (5, 2))),
-    echoed(
-        "misaligned", "float32", functools.partial(np.ndarray, (2, 2), np.float32, b"\0" + ROWS.tobytes(), 1)
-    ),
+    echoed("misaligned", "float32", functools.partial(np.ndarray, (2, 2), np.float32, b"\0" + ROWS.tobytes(), 1)),
     echoed("extreme_integers", "uint64", np.array([[0, (1 << 64) - 1]], np.uint64)),
 ]
 

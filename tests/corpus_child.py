@@ -28,14 +28,14 @@ def main(name: str, folder: str, engine: str = "glowplug") -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    case = pickle.loads((Path(folder) / f"{name}.case").read_bytes())  # noqa: S301 - written by the parent
+    case = pickle.loads((Path(folder) / f"{name}.case").read_bytes())
     run = {"glowplug": run_glowplug, "onnxruntime": run_onnxruntime}[engine]
     try:
         # Inputs that cannot be written to a file, such as a view of 2**40 rows, come as a call to make here.
         inputs = case["inputs"]() if isinstance(case["inputs"], functools.partial) else case["inputs"]
         answer = run(case["source"], inputs, case["outputs"], case["options"])
         report = {"outcome": "answer", "answer": {key: plain(value) for key, value in answer.items()}}
-    except BaseException as error:  # noqa: BLE001 - a panic of the core derives from BaseException
+    except BaseException as error:
         kinds = [kind.__name__ for kind in type(error).__mro__]
         report = {"outcome": "error", "class": kinds[0], "mro": kinds, "message": str(error)}
     sys.stdout.buffer.write(b"\n" + json.dumps(report).encode() + b"\n")
@@ -43,7 +43,7 @@ def main(name: str, folder: str, engine: str = "glowplug") -> None:
 
 def run_glowplug(source: Any, inputs: Any, outputs: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Loads and runs as a user would: `predict` for a bare array, `run` for inputs or outputs with names."""
-    import glowplug  # noqa: PLC0415 - only one of the two engines may live in this process
+    import glowplug
 
     model = glowplug.load(source, **options)
     if outputs is None and not isinstance(inputs, Mapping):
@@ -53,7 +53,7 @@ def run_glowplug(source: Any, inputs: Any, outputs: Any, options: dict[str, Any]
 
 def run_onnxruntime(source: Any, inputs: Any, outputs: Any, options: dict[str, Any]) -> dict[str, Any]:
     """The same with ONNX Runtime's own package; it knows none of our `options`."""
-    import onnxruntime  # noqa: PLC0415 - only one of the two engines may live in this process
+    import onnxruntime
 
     del options
     onnxruntime.set_default_logger_severity(4)

@@ -65,9 +65,7 @@ def model_proto(body: GraphProto, *, opset: int = OPSET, domains: dict[str, int]
     """A model round a graph, deliberately unchecked: broken ones are made with it too."""
     imports = [helper.make_opsetid("", opset)]
     imports += [helper.make_opsetid(name, version) for name, version in (domains or {}).items()]
-    return helper.make_model(
-        body, opset_imports=imports, ir_version=IR_VERSION, producer_name="glowplug-tests"
-    )
+    return helper.make_model(body, opset_imports=imports, ir_version=IR_VERSION, producer_name="glowplug-tests")
 
 
 def model_bytes(body: GraphProto, *, opset: int = OPSET, domains: dict[str, int] | None = None) -> bytes:
@@ -108,9 +106,7 @@ def two_inputs() -> bytes:
     """`sum` is `a` + `b`, both float32 [N, 2]."""
     node = helper.make_node("Add", ["a", "b"], ["sum"])
     shape = ("N", 2)
-    return model_bytes(
-        graph([node], [value("a", shape=shape), value("b", shape=shape)], [value("sum", shape=shape)])
-    )
+    return model_bytes(graph([node], [value("a", shape=shape), value("b", shape=shape)], [value("sum", shape=shape)]))
 
 
 def two_outputs() -> bytes:
@@ -124,9 +120,7 @@ def default_input() -> bytes:
     """`y` is `x` * `scale`; `scale` is an input with an initializer (10): optional, overridable."""
     node = helper.make_node("Mul", ["x", "scale"], ["y"])
     inputs = [value("x", shape=("N", 2)), value("scale", shape=(1,))]
-    return model_bytes(
-        graph([node], inputs, [value("y", shape=("N", 2))], [constant("scale", [10], "float32")])
-    )
+    return model_bytes(graph([node], inputs, [value("y", shape=("N", 2))], [constant("scale", [10], "float32")]))
 
 
 # Three classes over four features; row sums keep the classes apart.
@@ -137,9 +131,7 @@ STRING_LABELS = ("cheque", "card", "Überweisung")
 
 def _classifier_node(labels: Sequence[int] | Sequence[str], scores: str) -> NodeProto:
     random = np.random.default_rng(11)
-    named: dict[str, Any] = {
-        "classlabels_strings" if isinstance(labels[0], str) else "classlabels_ints": list(labels)
-    }
+    named: dict[str, Any] = {"classlabels_strings" if isinstance(labels[0], str) else "classlabels_ints": list(labels)}
     return helper.make_node(
         "LinearClassifier",
         ["x"],
@@ -160,9 +152,7 @@ def zipmap_classifier(
     `zipped` gives the maps other labels than the classifier has.
     """
     strings = isinstance(labels[0], str)
-    named: dict[str, Any] = {
-        "classlabels_strings" if strings else "classlabels_int64s": list(zipped or labels)
-    }
+    named: dict[str, Any] = {"classlabels_strings" if strings else "classlabels_int64s": list(zipped or labels)}
     zipmap = helper.make_node("ZipMap", ["scores"], ["probabilities"], domain=ML_DOMAIN, **named)
     scores_type = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
     key = TensorProto.STRING if strings else TensorProto.INT64
@@ -264,9 +254,7 @@ def passthrough() -> bytes:
 def no_inputs() -> bytes:
     """`y` is a constant [1, 2, 3]: nothing is asked for."""
     node = helper.make_node("Neg", ["table"], ["y"])
-    return model_bytes(
-        graph([node], [], [value("y", shape=(3,))], [constant("table", [-1, -2, -3], "float32")])
-    )
+    return model_bytes(graph([node], [], [value("y", shape=(3,))], [constant("table", [-1, -2, -3], "float32")]))
 
 
 def lying_shape() -> bytes:
@@ -326,7 +314,7 @@ def endless_loop() -> bytes:
     )
     node = helper.make_node("Loop", ["", "going", "x"], ["count"], body=body)
     inputs, outputs = [value("x", "int64", ())], [value("count", "int64", ())]
-    return model_bytes(graph([node], inputs, outputs, [constant("going", True, "bool")]))  # noqa: FBT003
+    return model_bytes(graph([node], inputs, outputs, [constant("going", True, "bool")]))
 
 
 EXTERNAL_INPUTS = 512

@@ -39,8 +39,13 @@ def run_child(case: Case, folder: Path, engine: str = "glowplug") -> Report:
     """What became of the case, as the child tells it; a crash and a hang are outcomes too."""
     command = [sys.executable, str(CHILD), case.name, str(folder), engine]
     try:
-        child = subprocess.run(  # noqa: S603 - our own script, our own arguments
-            command, cwd=folder, capture_output=True, timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL,
+        child = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+            stdin=subprocess.DEVNULL,
             env=ENVIRONMENT,
         )
     except subprocess.TimeoutExpired:
@@ -76,10 +81,7 @@ def reports(
         if hasattr(item, "callspec") and "case" in item.callspec.params
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {
-            case.name: pool.submit(prepare_and_run, case, tmp_path_factory.mktemp(case.name))
-            for case in chosen
-        }
+        yield {case.name: pool.submit(prepare_and_run, case, tmp_path_factory.mktemp(case.name)) for case in chosen}
         pool.shutdown(cancel_futures=True)
 
 

@@ -35,5 +35,7 @@ def test_links_lead_somewhere() -> None:
     pages = [ROOT / page for page in PAGES] + sorted((ROOT / "docs" / "decisions").glob("*.md"))
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))]
     assert links
-    missing = [f"{page.name}: {link}" for page, link in links if "://" not in link and not (page.parent / link).exists()]
+    missing = [
+        f"{page.name}: {link}" for page, link in links if "://" not in link and not (page.parent / link).exists()
+    ]
     assert not missing

@@ -272,9 +272,7 @@ def second_row(columns: int | str = "K") -> bytes:
 def run_child(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own, which may crash or get little memory."""
     command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
-    return subprocess.run(  # noqa: S603 - our own program, our own arguments
-        command, capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 # Each page of memory is one row. All pages but that of the second row are locked: who reads one, dies. The

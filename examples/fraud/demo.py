@@ -11,9 +11,9 @@ import time
 
 SCRIPT_BEGAN = time.perf_counter()  # before the other imports, which are part of a cold start
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import glowplug as gp  # noqa: E402
+import glowplug as gp
 
 HERE = Path(__file__).resolve().parent
 # The first row of `sample.csv`, written out so that the first score waits for no file but the model's.
@@ -45,12 +45,12 @@ first_score_at = time.perf_counter()
 cold_cpu = time.process_time()
 
 # Everything below runs after the first score and costs the cold start nothing.
-import csv  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import sys  # noqa: E402
+import csv
+import json
+import os
+import sys
 
-import numpy as np  # noqa: E402
+import numpy as np
 
 TOLERANCE = 1e-4
 ROUNDS = 3
@@ -84,9 +84,7 @@ def in_words(row: dict[str, str]) -> str:
     )
 
 
-def check(
-    what: str, scores: np.typing.NDArray[np.floating], expected: np.typing.NDArray[np.float64]
-) -> float:
+def check(what: str, scores: np.typing.NDArray[np.floating], expected: np.typing.NDArray[np.float64]) -> float:
     """Stop the demo unless each score is LightGBM's own."""
     if scores.shape != expected.shape:
         sys.exit(f"{what}: got {len(scores)} scores for {len(expected)} rows")

@@ -109,8 +109,7 @@ def to_onnx(pipeline: Pipeline, features: pd.DataFrame) -> ModelProto:
     )
     numbers = set(features.select_dtypes("number"))
     inputs = [
-        (name, FloatTensorType([None, 1]) if name in numbers else StringTensorType([None, 1]))
-        for name in features
+        (name, FloatTensorType([None, 1]) if name in numbers else StringTensorType([None, 1])) for name in features
     ]
     model: ModelProto = convert_sklearn(
         pipeline, "credit_risk", inputs, target_opset=OPSET, options={id(pipeline[-1]): {"zipmap": False}}

@@ -1,4 +1,4 @@
-"""The Rust core. Written by hand, checked against the module by stubtest."""
+# The Rust core. Written by hand, checked against the module by stubtest.
 
 import os
 from typing import Any, TypedDict, final

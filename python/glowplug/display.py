@@ -42,7 +42,10 @@ def model_html(model: Model) -> str:
     summary = (
         ("engine", f"{facts['engine']} {facts['engine_version']}, {facts['threads']} thread(s)"),
         ("size", f"{facts['bytes']:,} bytes"),
-        ("calls", f"{stats['calls']:,} ({stats['rows']:,} rows), p50 {stats['p50_us']:.0f} µs, p99 {stats['p99_us']:.0f} µs"),
+        (
+            "calls",
+            f"{stats['calls']:,} ({stats['rows']:,} rows), p50 {stats['p50_us']:.0f} µs, p99 {stats['p99_us']:.0f} µs",
+        ),
     )
     return f"<b>glowplug.Model</b> {name}{_table((*rows, *summary))}"
 
@@ -67,5 +70,8 @@ def _short(value: object) -> str:
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
-    cells = (f"<tr><th style='text-align:left'>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows)
+    cells = (
+        f"<tr><th style='text-align:left'>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>"
+        for key, value in rows
+    )
     return f"<table>{''.join(cells)}</table>"

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 
 class GlowplugError(Exception):
     """Base of every error this package raises; its message names what was got, what was expected, and the fix."""
+
+    @classmethod
+    def about(cls, subject: str, problem: str, fix: str) -> Self:
+        """Make an error in the words of the core: `subject` names the input, file or option."""
+        return cls(f"{subject}: {problem}\n  fix: {fix}")
 
 
 class ModelNotFoundError(GlowplugError, FileNotFoundError):

@@ -1,8 +1,8 @@
 """What becomes of inputs that cannot be read in place: the policy for dtypes, layouts and containers.
 
-One rule decides about lossy casts. Into a float dtype, values may be rounded, but not overflow to infinity. Into an integer
-or bool dtype, every value must be representable exactly, and floats never go in. Text and numbers do not mix. With
-`casting="strict"` rounding is refused as well, except for Python floats, which have no other dtype to come in.
+One rule decides about lossy casts. Into a float dtype, values may be rounded, but not overflow to infinity. Into an
+integer or bool dtype, every value must be representable exactly, and floats never go in. Text and numbers do not mix.
+With `casting="strict"` rounding is refused as well, except for Python floats, which have no other dtype to come in.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def prepare(handle: ModelHandle, inputs: Any, casting: str) -> tuple[Prepared, i
     copies = 0
     for name, value in named.items():
         if not isinstance(name, str):
-            message = f"{handle.name}: got {name!r} as an input's name, expected a string\n  fix: use the model's input names as keys"
-            raise InputTypeError(message)
+            problem = f"got {name!r} as an input's name, expected a string"
+            raise InputTypeError.about(handle.name, problem, "use the model's input names as keys")
         arrays[name], copied = _convert(handle, handle.input(name), value, casting)
         copies += copied
     return arrays, copies
@@ -68,17 +68,14 @@ def _convert(handle: ModelHandle, spec: TensorSpec, value: Any, casting: str) ->
     try:
         return _ready(subject, spec, value, casting)
     except MemoryError as error:
-        message = (
-            f"{subject}: {error}\n"
-            f"  fix: pass an array of dtype {spec.dtype} in C order, which is not copied, or fewer rows per call"
-        )
-        raise OutOfMemoryError(message) from error
+        fix = f"pass an array of dtype {spec.dtype} in C order, which is not copied, or fewer rows per call"
+        raise OutOfMemoryError.about(subject, str(error), fix) from error
 
 
 def _ready(subject: str, spec: TensorSpec, value: Any, casting: str) -> tuple[NDArray[Any], bool]:
     if not spec.is_tensor:
-        message = f"{subject}: the model wants {spec.dtype}, which cannot be made from an array\n  fix: export the model with tensor inputs"
-        raise InputTypeError(message)
+        problem = f"the model wants {spec.dtype}, which cannot be made from an array"
+        raise InputTypeError.about(subject, problem, "export the model with tensor inputs")
     array = _as_array(subject, spec, value)
     if spec.dtype == "string":
         ready = _texts(subject, array)
@@ -88,27 +85,27 @@ def _ready(subject: str, spec: TensorSpec, value: Any, casting: str) -> tuple[ND
     ready = np.asarray(ready, order="C")
     if not ready.flags.aligned:
         ready = ready.copy()
-    return ready, not np.may_share_memory(ready, value) if isinstance(value, np.ndarray) else True
+    return ready, not (isinstance(value, np.ndarray) and np.may_share_memory(ready, value))
 
 
 def _as_array(subject: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
     if value is None:
-        message = f"{subject}: got None, expected an array of {spec.dtype}\n  fix: pass the input's values"
-        raise InputTypeError(message)
+        raise InputTypeError.about(subject, f"got None, expected an array of {spec.dtype}", "pass the input's values")
     # Not by `numpy.ma.MaskedArray`: naming it imports `numpy.ma`, 20 ms that nearly nobody needs.
-    if isinstance(value, np.ndarray) and getattr(value, "mask", None) is not None and np.any(value.mask):
-        message = f"{subject}: got an array with masked values, expected plain values\n  fix: fill them, for example with `array.filled(numpy.nan)`"
-        raise InputError(message)
+    if isinstance(value, np.ndarray) and np.any(getattr(value, "mask", False)):
+        problem, fix = "got an array with masked values, expected plain values", "fill them: `array.filled(numpy.nan)`"
+        raise InputError.about(subject, problem, fix)
+    kind = type(value).__name__
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:
-        message = f"{subject}: got a {type(value).__name__} that NumPy makes no array of ({error})\n  fix: pass rows of equal length"
-        raise InputTypeError(message) from error
+        problem = f"got a {kind} that NumPy makes no array of ({error})"
+        raise InputTypeError.about(subject, problem, "pass rows of equal length") from error
     except MemoryError:
         raise
     except Exception as error:
-        message = f"{subject}: got a {type(value).__name__} whose conversion to an array fails ({error!r})\n  fix: pass a NumPy array"
-        raise InputTypeError(message) from error
+        problem = f"got a {kind} whose conversion to an array fails ({error!r})"
+        raise InputTypeError.about(subject, problem, "pass a NumPy array") from error
 
 
 def _texts(subject: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -118,10 +115,10 @@ def _texts(subject: str, array: NDArray[Any]) -> NDArray[Any]:
         try:
             return np.char.decode(array, "utf-8").astype(object)
         except UnicodeDecodeError as error:
-            message = f"{subject}: got bytes that are not UTF-8 ({error})\n  fix: decode them to str first"
-            raise InputError(message) from error
-    message = f"{subject}: got dtype {array.dtype}, expected string\n  fix: pass an array of str, for example `array.astype(str)`"
-    raise InputTypeError(message)
+            problem = f"got bytes that are not UTF-8 ({error})"
+            raise InputError.about(subject, problem, "decode them to str first") from error
+    problem = f"got dtype {array.dtype}, expected string"
+    raise InputTypeError.about(subject, problem, "pass an array of str, for example `array.astype(str)`")
 
 
 def _numbers(subject: str, wanted: str, array: NDArray[Any], *, is_strict: bool) -> NDArray[Any]:
@@ -140,30 +137,29 @@ def _numbers(subject: str, wanted: str, array: NDArray[Any], *, is_strict: bool)
 def _rounded(subject: str, target: np.dtype[Any], array: NDArray[Any], *, is_strict: bool) -> NDArray[Any]:
     if is_strict:
         limit = _EXACT_UP_TO[target.name]
-        if array.dtype.kind == _FLOAT or array.size and (int(array.max()) > limit or int(array.min()) < -limit):
-            message = (
-                f"{subject}: got dtype {array.dtype}, expected {target}, and casting is strict\n"
-                f"  fix: pass `array.astype(numpy.{target})`, or load the model without `casting=\"strict\"`"
-            )
-            raise InputTypeError(message)
+        is_beyond = array.size > 0 and (array.max() > limit or array.min() < -limit)
+        if array.dtype.kind == _FLOAT or is_beyond:
+            problem = f"got dtype {array.dtype}, expected {target}, and casting is strict"
+            fix = f'pass `array.astype(numpy.{target})`, or load the model without `casting="strict"`'
+            raise InputTypeError.about(subject, problem, fix)
     with np.errstate(over="ignore"):
         rounded = array.astype(target, order="C")
     overflowed = np.isinf(rounded)
     if overflowed.any():
         overflowed &= np.isfinite(array)
         if overflowed.any():
-            worst = array[overflowed].flat[0]
-            message = f"{subject}: got the value {worst!r}, expected values that fit {target}\n  fix: scale or clip the values"
-            raise InputError(message)
+            problem = f"got the value {array[overflowed].flat[0]!r}, expected values that fit {target}"
+            raise InputError.about(subject, problem, "scale or clip the values")
     return rounded
 
 
 def _exact(subject: str, target: np.dtype[Any], array: NDArray[Any]) -> NDArray[Any]:
-    low, high = (0, 1) if target.kind == "b" else (np.iinfo(target).min, np.iinfo(target).max)
-    if array.size and not (low <= int(array.min()) and int(array.max()) <= high):
-        worst = array.min() if int(array.min()) < low else array.max()
-        message = f"{subject}: got the value {int(worst)}, expected {low} to {high} for dtype {target}\n  fix: check the values; none may be lost"
-        raise InputError(message)
+    low, high = (0, 1) if target.kind == "b" else (int(np.iinfo(target).min), int(np.iinfo(target).max))
+    if array.size:
+        least, most = int(array.min()), int(array.max())
+        if least < low or most > high:
+            problem = f"got the value {least if least < low else most}, expected {low} to {high} for dtype {target}"
+            raise InputError.about(subject, problem, "check the values; none may be lost")
     return array.astype(target, order="C")
 
 
@@ -177,4 +173,4 @@ def _refused(subject: str, wanted: str, array: NDArray[Any]) -> InputTypeError:
         fix = f"text is not parsed; if it holds numbers, pass `array.astype(numpy.{wanted})`"
     else:
         fix = f"convert the values to {wanted} first"
-    return InputTypeError(f"{subject}: got dtype {array.dtype}, expected {wanted}\n  fix: {fix}")
+    return InputTypeError.about(subject, f"got dtype {array.dtype}, expected {wanted}", fix)

@@ -65,21 +65,18 @@ def load(
     if threads is not None:
         threads = _whole_number(threads)
     if casting not in ("same_kind", "strict"):
-        message = (
-            f'option `casting`: got {casting!r}, expected "same_kind" or "strict"\n'
-            "  fix: leave `casting` out to allow rounding to the model's float dtype"
-        )
-        raise OptionError(message)
+        subject, problem = "option `casting`", f'got {casting!r}, expected "same_kind" or "strict"'
+        raise OptionError.about(subject, problem, "leave `casting` out to allow rounding to the model's float dtype")
     if not isinstance(optimization, str):
-        message = (
-            f'option `optimization`: got {optimization!r}, expected "all", "extended", "basic" or "off"\n'
-            "  fix: leave `optimization` out for the fastest warm runs"
+        subject, problem = (
+            "option `optimization`",
+            f'got {optimization!r}, expected "all", "extended", "basic" or "off"',
         )
-        raise OptionTypeError(message)
+        raise OptionTypeError.about(subject, problem, "leave `optimization` out for the fastest warm runs")
     if isinstance(source, (bytes, bytearray, memoryview)):
         if reload is not False:
-            message = "option `reload`: got bytes as source, which cannot change\n  fix: pass a path, or leave `reload` out"
-            raise OptionError(message)
+            subject, problem = "option `reload`", "got bytes as source, which cannot change"
+            raise OptionError.about(subject, problem, "pass a path, or leave `reload` out")
         return Model(_core.load_bytes(bytes(source), threads, optimization), casting)
     path = source if isinstance(source, str) else _path(source)
     interval = None if reload is False else _seconds(reload)
@@ -89,22 +86,16 @@ def load(
 def _whole_number(threads: object) -> int:
     if isinstance(threads, int) and not isinstance(threads, bool):
         return min(max(threads, -1), _MOST_INT64)
-    message = (
-        f"option `threads`: got {threads!r}, expected a whole number or None\n"
-        "  fix: leave `threads` out to let glowplug choose"
-    )
-    raise OptionTypeError(message)
+    subject, problem = "option `threads`", f"got {threads!r}, expected a whole number or None"
+    raise OptionTypeError.about(subject, problem, "leave `threads` out to let glowplug choose")
 
 
 def _path(source: object) -> str:
     try:
         return os.fsdecode(source)  # type: ignore[arg-type]
     except TypeError:
-        message = (
-            f"option `source`: got {type(source).__name__}, expected a path or the bytes of a model\n"
-            '  fix: pass for example `glowplug.load("model.onnx")`'
-        )
-        raise OptionTypeError(message) from None
+        subject, problem = "option `source`", f"got {type(source).__name__}, expected a path or the bytes of a model"
+        raise OptionTypeError.about(subject, problem, 'pass for example `glowplug.load("model.onnx")`') from None
 
 
 def _seconds(reload: object) -> float:
@@ -112,11 +103,8 @@ def _seconds(reload: object) -> float:
         return RELOAD_SECONDS
     if isinstance(reload, (int, float)):
         return float(reload)
-    message = (
-        f"option `reload`: got {reload!r}, expected True, False or a number of seconds\n"
-        "  fix: pass for example `reload=10.0`"
-    )
-    raise OptionTypeError(message)
+    subject, problem = "option `reload`", f"got {reload!r}, expected True, False or a number of seconds"
+    raise OptionTypeError.about(subject, problem, "pass for example `reload=10.0`")
 
 
 class Model:
@@ -155,7 +143,7 @@ class Model:
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
             answer = _answered(self._handle.predict(prepared, copied))
-        return answer
+        return answer  # type: ignore[no-any-return]
 
     def predict_proba(self, inputs: Inputs, /) -> NDArray[np.floating[Any]]:
         """Score rows with a classifier.
@@ -284,31 +272,30 @@ def _output_names(outputs: Iterable[str]) -> list[str]:
     names = [outputs] if isinstance(outputs, str) else list(outputs)
     for name in names:
         if not isinstance(name, str):
-            message = (
-                f"outputs: got {name!r}, expected a name\n"
-                "  fix: pass names from `[output.name for output in model.outputs]`"
-            )
-            raise InputTypeError(message)
+            subject, problem = "outputs", f"got {name!r}, expected a name"
+            raise InputTypeError.about(subject, problem, "pass names from `[output.name for output in model.outputs]`")
     return names
 
 
 def _answered(answer: Any) -> Any:
     if answer is NotImplemented:
         # Only a model that was reloaded with other inputs between the two looks at it gets here.
-        message = "inputs: got arrays that do not fit the model any more, which changed meanwhile\n  fix: call again"
-        raise InputTypeError(message)
+        subject, problem = "inputs", "got arrays that do not fit the model any more, which changed meanwhile"
+        raise InputTypeError.about(subject, problem, "call again")
     return answer
 
 
 def _unpickle(
     path: str, threads: int, optimization: Optimization, casting: Casting, reload: float | None, digest: str
 ) -> Model:
-    model = load(path, threads=threads, optimization=optimization, casting=casting, reload=False if reload is None else reload)
+    model = load(
+        path, threads=threads, optimization=optimization, casting=casting, reload=False if reload is None else reload
+    )
     found = model._handle.digest()  # noqa: SLF001 - a function of this module
     if found != digest:
-        message = (
-            f"{path}: got content with digest {found[:12]}…, expected {digest[:12]}…, that of the model that was pickled\n"
-            "  fix: put the same model file in this place on every machine"
+        subject, problem = (
+            f"{path}",
+            f"got content with digest {found[:12]}…, expected {digest[:12]}…, that of the model that was pickled",
         )
-        raise ModelError(message)
+        raise ModelError.about(subject, problem, "put the same model file in this place on every machine")
     return model

@@ -54,16 +54,13 @@ def configure(*, memory_budget: int | None) -> None:
     """
     if memory_budget is not None:
         if not isinstance(memory_budget, int) or isinstance(memory_budget, bool):
-            message = (
-                f"option `memory_budget`: got {memory_budget!r}, expected a whole number of bytes or None\n"
-                "  fix: pass for example `memory_budget=256 * 2**20`"
+            subject, problem = (
+                "option `memory_budget`",
+                f"got {memory_budget!r}, expected a whole number of bytes or None",
             )
-            raise OptionTypeError(message)
+            raise OptionTypeError.about(subject, problem, "pass for example `memory_budget=256 * 2**20`")
         if memory_budget < 0:
-            message = (
-                f"option `memory_budget`: got {memory_budget}, expected at least 0 bytes\n"
-                "  fix: pass None for no bound, or 0 to keep only models that are held"
-            )
-            raise OptionError(message)
+            subject, problem = "option `memory_budget`", f"got {memory_budget}, expected at least 0 bytes"
+            raise OptionError.about(subject, problem, "pass None for no bound, or 0 to keep only models that are held")
         memory_budget = min(memory_budget, 2**64 - 1)
     _core.configure(memory_budget)
