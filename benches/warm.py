@@ -56,9 +56,8 @@ def main() -> None:
         number = 20_000
         total = timeit.timeit(lambda: model.predict(one_row), number=number) * 1e6
         engine = (model.stats()["busy_ms"] - before["busy_ms"]) * 1e3
-        print(
-            f"one row: {total / number:.2f} in all, {engine / number:.2f} of it in the engine, {(total - engine) / number:.2f} around it"
-        )
+        whole, inner = total / number, engine / number
+        print(f"one row: {whole:.2f} in all, {inner:.2f} of it in the engine, {whole - inner:.2f} around it")
         text = os.fspath(path)
         calls = {"load": lambda: glowplug.load(text), "stat": lambda: os.stat(text)}
         got = interleaved(calls, 10_000)

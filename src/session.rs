@@ -1,7 +1,7 @@
 //! One loaded model, shared by every caller in the process.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -9,14 +9,14 @@ use smallvec::SmallVec;
 use crate::classifier::{self, Probabilities};
 use crate::digest::Digest;
 use crate::engine::{Engine, EngineFacts};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
 use crate::metrics::{Metrics, Snapshot};
 use crate::onnx::{Classes, ModelFacts};
 use crate::options::LoadOptions;
-use crate::signature::Signature;
+use crate::signature::{Port, Signature};
 use crate::source::ModelFile;
-use crate::tensor::{InputTensor, OutputRequest, Shape, Value};
+use crate::tensor::{InputTensor, OutputBuffer, OutputRequest, Shape, Value};
 
 /// What is known of the first dimension of an output that the model does not name.
 const ROWS_UNKNOWN: u8 = 0;
@@ -24,6 +24,9 @@ const ROWS_UNKNOWN: u8 = 0;
 const ROWS_AS_INPUT: u8 = 1;
 /// It is not the number of input rows, or the engine did not accept a buffer for this output.
 const ROWS_NEVER: u8 = 2;
+
+/// What buffers are filled with to see whether they are written: an unlikely number in every dtype.
+const UNWRITTEN: u8 = 0xA5;
 
 /// Where a session's model came from.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Session {
     probabilities: Option<Probabilities>,
     metrics: Metrics,
     output_rows: Vec<AtomicU8>,
+    /// Outputs that the engine is known to write into buffers.
+    writes_buffers: Vec<AtomicBool>,
     running: AtomicUsize,
     generation: AtomicU32,
     loaded_at: Instant,
@@ -63,7 +68,8 @@ impl Session {
         let outputs = engine.signature().outputs();
         Self {
             probabilities: classifier::find(outputs, &facts),
-            output_rows: outputs.iter().map(|_| AtomicU8::new(ROWS_UNKNOWN)).collect(),
+            output_rows: outputs.iter().map(|port| AtomicU8::new(first_state(port, engine.signature()))).collect(),
+            writes_buffers: outputs.iter().map(|_| AtomicBool::new(false)).collect(),
             engine,
             options,
             origin,
@@ -198,7 +204,12 @@ impl Session {
         self.signature().check_complete(inputs)?;
         let _running = Running::new(&self.running);
         let started = Instant::now();
+        let unproven = self.mark_unproven(requests);
         let mut ran = self.engine.run(inputs, requests);
+        if ran.is_ok() && unproven && !self.prove(requests) {
+            let unwritten = "an output was not written where it was asked to be";
+            ran = Err(Error::new(ErrorKind::Engine, self.signature().model(), unwritten, "report this as a bug"));
+        }
         if ran.is_err() && requests.iter().any(|request| request.buffer.is_some()) {
             ran = self.run_without_buffers(inputs, requests, ran);
         }
@@ -210,6 +221,34 @@ impl Session {
             Err(_) => self.metrics.record_error(),
         }
         ran
+    }
+
+    /// Fills buffers of outputs that were never seen to be written. ONNX Runtime 1.32 leaves the buffer of an output that
+    /// no node computes as it is, and says nothing.
+    fn mark_unproven(&self, requests: &[OutputRequest]) -> bool {
+        let mut any = false;
+        for (_, buffer) in self.unproven(requests) {
+            buffer.data.fill(UNWRITTEN);
+            any = true;
+        }
+        any
+    }
+
+    /// Whether every marked buffer was written; a real answer that looks like the mark only costs another run.
+    fn prove(&self, requests: &[OutputRequest]) -> bool {
+        let mut all = true;
+        for (index, buffer) in self.unproven(requests) {
+            let is_written = !buffer.data.is_filled(UNWRITTEN);
+            self.writes_buffers[index].store(is_written, Ordering::Relaxed);
+            all &= is_written;
+        }
+        all
+    }
+
+    fn unproven<'a>(&'a self, requests: &'a [OutputRequest]) -> impl Iterator<Item = (usize, &'a OutputBuffer)> {
+        let buffers = requests.iter().filter_map(|request| Some((request.index, request.buffer.as_ref()?)));
+        buffers
+            .filter(|(index, buffer)| buffer.data.bytes() > 0 && !self.writes_buffers[*index].load(Ordering::Relaxed))
     }
 
     /// A declared shape may be wrong, which the engine says only by failing: the answer without buffers decides.
@@ -250,6 +289,11 @@ impl Session {
     }
 }
 
+/// An output that is an input as well is handed through by the engine, never written.
+fn first_state(output: &Port, signature: &Signature) -> u8 {
+    if signature.inputs().iter().any(|input| input.name == output.name) { ROWS_NEVER } else { ROWS_UNKNOWN }
+}
+
 /// First dimension of the first input; a scalar is one row.
 fn rows_of(inputs: &[InputTensor]) -> i64 {
     inputs.first().and_then(|tensor| tensor.shape.first()).copied().unwrap_or(1)
@@ -275,8 +319,8 @@ impl Drop for Running<'_> {
 mod tests {
     use super::*;
     use crate::signature::Dim;
-    use crate::tensor::{Elements, OutputBuffer, RawData};
-    use crate::testing::session;
+    use crate::tensor::{Elements, RawData};
+    use crate::testing::{session, unwriting_session};
     use std::ptr::NonNull;
 
     /// Runs `rows` rows as the shell does; says whether the answer was written into a buffer, and of which shape.
@@ -327,6 +371,15 @@ mod tests {
         }
         assert_eq!(runs.load(Ordering::SeqCst), 4, "only the wrong guess runs twice");
         assert_eq!(session.snapshot().errors, 0);
+    }
+
+    #[test]
+    fn a_buffer_that_is_not_written_is_noticed() {
+        // The fake engine says that it wrote, and writes only if told to.
+        let (session, runs) = unwriting_session(&[Dim::Symbol("N".into()), Dim::Fixed(3)]);
+        assert_eq!(run(&session, 2), (false, Shape::from_slice(&[2, 3])));
+        assert_eq!(run(&session, 5), (false, Shape::from_slice(&[5, 3])));
+        assert_eq!(runs.load(Ordering::SeqCst), 3, "only the first run is repeated");
     }
 
     #[test]

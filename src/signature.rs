@@ -140,6 +140,9 @@ impl Signature {
         match (required.next(), required.next()) {
             (Some((index, _)), None) => Ok(index),
             (None, _) if self.inputs.len() == 1 => Ok(0),
+            _ if self.inputs.is_empty() => {
+                Err(Error::new(ErrorKind::Input, &self.model, "got a value, but the model has no inputs", "pass `{}`"))
+            }
             _ => {
                 let names = list_names(self.inputs.iter().map(|port| port.name.as_str()), NAMES_SHOWN);
                 let first = self.inputs.first().map_or("x", |port| &port.name);
@@ -158,7 +161,7 @@ impl Signature {
         match &self.inputs[index].port_type {
             PortType::Tensor(dtype, _) | PortType::AnyRank(dtype) => Ok(*dtype),
             PortType::Other(words) => Err(Error::new(
-                ErrorKind::Unsupported,
+                ErrorKind::InputType,
                 self.input_subject(index),
                 format!("the model wants {words}, which cannot be made from an array"),
                 "export the model with tensor inputs",

@@ -134,6 +134,20 @@ impl RawData {
     pub fn bytes(self) -> usize {
         self.bytes
     }
+
+    /// Sets every byte of an output's memory.
+    #[allow(unsafe_code)]
+    pub(crate) fn fill(self, byte: u8) {
+        // SAFETY: by the contract of `new`, an output's memory is valid for writes and nobody else looks at it.
+        unsafe { self.pointer.as_ptr().write_bytes(byte, self.bytes) };
+    }
+
+    /// Whether every byte of an output's memory, all of which was set before, is `byte`.
+    #[allow(unsafe_code)]
+    pub(crate) fn is_filled(self, byte: u8) -> bool {
+        // SAFETY: by the contract of `new` the memory is valid for reads, and `fill` has initialised it.
+        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.bytes) }.iter().all(|found| *found == byte)
+    }
 }
 
 #[allow(unsafe_code)]

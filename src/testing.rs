@@ -31,6 +31,8 @@ pub(crate) struct FakeEngine {
     pub(crate) signature: Signature,
     pub(crate) shape: fn(&[i64]) -> Shape,
     pub(crate) runs: Arc<AtomicUsize>,
+    /// Whether buffers are written, as a real engine does.
+    pub(crate) writes: bool,
 }
 
 impl Engine for FakeEngine {
@@ -42,7 +44,12 @@ impl Engine for FakeEngine {
         self.runs.fetch_add(1, SeqCst);
         let shape = (self.shape)(&inputs[0].shape);
         let answer = |request: &OutputRequest| match &request.buffer {
-            Some(buffer) if buffer.shape == shape => Ok(Value::Written),
+            Some(buffer) if buffer.shape == shape => {
+                if self.writes {
+                    buffer.data.fill(0);
+                }
+                Ok(Value::Written)
+            }
             Some(_) => Err(Error::new(ErrorKind::Engine, "fake", "shape verification failed", "none")),
             None => Ok(Value::Tensor(EngineTensor {
                 dtype: DType::Float32,
@@ -64,10 +71,19 @@ impl Engine for FakeEngine {
 
 /// A session over a fake engine with the input `x[N, 2]` and one output `y` of these dimensions.
 pub(crate) fn session(output: &[Dim], shape: fn(&[i64]) -> Shape) -> (Session, Arc<AtomicUsize>) {
+    fake_session(output, shape, true)
+}
+
+/// The same over an engine that leaves buffers as they are; its answers have three columns.
+pub(crate) fn unwriting_session(output: &[Dim]) -> (Session, Arc<AtomicUsize>) {
+    fake_session(output, |shape| Shape::from_slice(&[shape[0], 3]), false)
+}
+
+fn fake_session(output: &[Dim], shape: fn(&[i64]) -> Shape, writes: bool) -> (Session, Arc<AtomicUsize>) {
     let runs = Arc::new(AtomicUsize::new(0));
     let inputs = vec![port("x", &[Dim::Symbol("N".into()), Dim::Fixed(2)])];
     let signature = Signature::new("fake", inputs, vec![port("y", output)]);
-    let engine = Box::new(FakeEngine { signature, shape, runs: Arc::clone(&runs) });
+    let engine = Box::new(FakeEngine { signature, shape, runs: Arc::clone(&runs), writes });
     let origin = Origin::Bytes(crate::digest::Digest::of_bytes(b"fake"), 4);
     (Session::new(engine, LoadOptions::default(), origin, ModelFacts::default(), Duration::ZERO), runs)
 }
@@ -88,7 +104,7 @@ impl FakeLoader {
             return Err(Error::new(ErrorKind::Model, "fake", "broken", "none"));
         }
         let signature = Signature::new("fake", vec![port("x", &[])], vec![port("y", &[])]);
-        let engine = Box::new(FakeEngine { signature, shape: Shape::from_slice, runs: Arc::default() });
+        let engine = Box::new(FakeEngine { signature, shape: Shape::from_slice, runs: Arc::default(), writes: true });
         Ok(Session::new(engine, options, origin, ModelFacts::default(), Duration::ZERO))
     }
 }

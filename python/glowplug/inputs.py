@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _EXACT_UP_TO = {"float16": 2**11, "float32": 2**24, "float64": 2**53}
 _NUMBERS = "biuf"
 _FLOAT = "f"
+_WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
+#: Containers and numbers of Python itself, which have no dtype of their own.
+_PYTHON = (list, tuple, range, int, float, str, bytes)
 
 
 def prepare(handle: ModelHandle, inputs: Any, casting: str) -> tuple[Prepared, int]:
@@ -57,9 +60,12 @@ def both_columns(positive: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any
 def _by_name(handle: ModelHandle, inputs: Any) -> Mapping[Any, Any] | None:
     if isinstance(inputs, Mapping):
         return inputs
-    # Frames of pandas and polars: by column for a model with several inputs, as a matrix for one.
-    if hasattr(inputs, "columns") and hasattr(inputs, "__getitem__") and len(handle.inputs) > 1:
-        return {str(name): inputs[name] for name in inputs.columns}
+    # Frames of pandas and polars: by column if the columns are inputs, as a matrix for the one input that is required.
+    if hasattr(inputs, "columns") and hasattr(inputs, "__getitem__"):
+        columns = [str(name) for name in inputs.columns]
+        are_inputs = {spec.name for spec in handle.inputs}.issuperset(columns)
+        if are_inputs or sum(spec.required for spec in handle.inputs) > 1:
+            return {str(name): inputs[name] for name in inputs.columns}
     return None
 
 
@@ -78,14 +84,15 @@ def _ready(subject: str, spec: TensorSpec, value: Any, casting: str) -> tuple[ND
         raise InputTypeError.about(subject, problem, "export the model with tensor inputs")
     array = _as_array(subject, spec, value)
     if spec.dtype == "string":
-        ready = _texts(subject, array)
-    else:
-        is_strict = casting == "strict" and hasattr(value, "dtype")
-        ready = _numbers(subject, spec.dtype, array, is_strict=is_strict)
-    ready = np.asarray(ready, order="C")
+        # The core copies text in any case, and counts it.
+        return _texts(subject, array), False
+    is_strict = casting == "strict" and not (array.dtype.kind == _FLOAT and isinstance(value, _PYTHON))
+    ready = np.asarray(_numbers(subject, spec.dtype, array, is_strict=is_strict), order="C")
     if not ready.flags.aligned:
         ready = ready.copy()
-    return ready, not (isinstance(value, np.ndarray) and np.may_share_memory(ready, value))
+    # An array of its own memory that is not the value was made from a list or the like.
+    is_view = array is value or array.base is not None
+    return ready, not (is_view and np.may_share_memory(ready, array))
 
 
 def _as_array(subject: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
@@ -97,7 +104,12 @@ def _as_array(subject: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
         raise InputError.about(subject, problem, fix)
     kind = type(value).__name__
     try:
-        return np.asarray(value)
+        if spec.dtype == "string" and isinstance(value, _PYTHON):
+            # NumPy's own text would cut zero characters off, pad all to the longest, and make text of numbers.
+            return np.asarray(value, dtype=object)
+        array = np.asarray(value)
+        if array.dtype.kind in "fO" and spec.dtype in _WHOLE and isinstance(value, _PYTHON):
+            return _whole_numbers(array, value)
     except (ValueError, TypeError) as error:
         problem = f"got a {kind} that NumPy makes no array of ({error})"
         raise InputTypeError.about(subject, problem, "pass rows of equal length") from error
@@ -106,30 +118,47 @@ def _as_array(subject: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
     except Exception as error:
         problem = f"got a {kind} whose conversion to an array fails ({error!r})"
         raise InputTypeError.about(subject, problem, "pass a NumPy array") from error
+    return array
+
+
+def _whole_numbers(array: NDArray[Any], value: Any) -> NDArray[Any]:
+    """The array of Python integers that no dtype holds together, such as -1 and 2**63, or of none at all."""
+    objects = np.asarray(value, dtype=object)
+    if all(isinstance(item, (int, np.integer)) for item in objects.flat):
+        return objects
+    return array
 
 
 def _texts(subject: str, array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype.kind in "OUT":
-        return array.astype(object, copy=False)
-    if array.dtype.kind == "S":
-        try:
-            return np.char.decode(array, "utf-8").astype(object)
-        except UnicodeDecodeError as error:
-            problem = f"got bytes that are not UTF-8 ({error})"
-            raise InputError.about(subject, problem, "decode them to str first") from error
-    problem = f"got dtype {array.dtype}, expected string"
-    raise InputTypeError.about(subject, problem, "pass an array of str, for example `array.astype(str)`")
+    kind = array.dtype.kind
+    if kind not in "OUTS" and array.size:
+        problem = f"got dtype {array.dtype}, expected string"
+        raise InputTypeError.about(subject, problem, "pass an array of str, for example `array.astype(str)`")
+    texts = np.asarray(array.astype(object, copy=False), order="C")
+    if not any(isinstance(item, bytes) for item in texts.flat):
+        return texts
+    try:
+        decoded = [item.decode() if isinstance(item, bytes) else item for item in texts.flat]
+    except UnicodeDecodeError as error:
+        problem = f"got bytes that are not UTF-8 ({error})"
+        raise InputError.about(subject, problem, "decode them to str first") from error
+    answer = np.empty(texts.shape, dtype=object)
+    answer.flat[:] = decoded
+    return answer
 
 
 def _numbers(subject: str, wanted: str, array: NDArray[Any], *, is_strict: bool) -> NDArray[Any]:
     target = np.dtype(wanted)
     kind = array.dtype.kind
+    if array.size == 0 and kind in _NUMBERS:
+        # Nothing can be lost, and an empty list has the dtype float64.
+        return array.astype(target, order="C", copy=False)
     if array.dtype == target or np.can_cast(array.dtype, target, "safe"):
         if kind in _NUMBERS:
             return array.astype(target, order="C", copy=False)
     elif kind in _NUMBERS and target.kind == _FLOAT:
         return _rounded(subject, target, array, is_strict=is_strict)
-    elif kind in "biu":
+    elif kind in "biu" or (kind == "O" and array.size and isinstance(array.flat[0], (int, np.integer))):
         return _exact(subject, target, array)
     raise _refused(subject, wanted, array)
 
@@ -142,7 +171,7 @@ def _rounded(subject: str, target: np.dtype[Any], array: NDArray[Any], *, is_str
             problem = f"got dtype {array.dtype}, expected {target}, and casting is strict"
             fix = f'pass `array.astype(numpy.{target})`, or load the model without `casting="strict"`'
             raise InputTypeError.about(subject, problem, fix)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         rounded = array.astype(target, order="C")
     overflowed = np.isinf(rounded)
     if overflowed.any():
@@ -154,6 +183,8 @@ def _rounded(subject: str, target: np.dtype[Any], array: NDArray[Any], *, is_str
 
 
 def _exact(subject: str, target: np.dtype[Any], array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind == "O" and not all(isinstance(item, (int, np.integer)) for item in array.flat):
+        raise _refused(subject, target.name, array)
     low, high = (0, 1) if target.kind == "b" else (int(np.iinfo(target).min), int(np.iinfo(target).max))
     if array.size:
         least, most = int(array.min()), int(array.max())

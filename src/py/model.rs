@@ -130,8 +130,8 @@ impl ModelHandle {
             arrays.push(inputs.clone());
         }
         let texts = tensors.iter().filter(|tensor| matches!(tensor.elements, Elements::Strings(_))).count() as u64;
-        let (given, copied) = (tensors.len() as u64, copied.max(texts));
-        session.metrics().record_inputs(given.saturating_sub(copied), copied);
+        let copied = copied + texts;
+        session.metrics().record_inputs((tensors.len() as u64).saturating_sub(copied), copied);
         Ok(Some(Call { session, inputs: tensors, _arrays: arrays }))
     }
 }
@@ -149,6 +149,10 @@ impl<'py> Call<'py> {
             let (array, buffer) = made.map_or((None, None), |(array, buffer)| (Some(array.into_any()), Some(buffer)));
             arrays.push(array);
             requests.push(OutputRequest { index: *index, buffer });
+        }
+        if wanted.is_empty() {
+            self.session.signature().check_complete(&self.inputs)?;
+            return Ok(Vec::new());
         }
         let (session, inputs) = (&self.session, &self.inputs);
         let values = py.detach(|| session.run(inputs, &mut requests))?;
