@@ -85,9 +85,10 @@ def expected(value: Any, source: str, target: str, mode: str) -> Any:
         if mode == "strict":
             return glowplug.InputTypeError
         try:
-            return struct.unpack(FLOATS[target][1], struct.pack(FLOATS[target][1], value))[0]
+            got = struct.unpack(FLOATS[target][1], struct.pack(FLOATS[target][1], value))[0]
         except OverflowError:
             return glowplug.InputError
+        return glowplug.InputError if math.isinf(got) and not math.isinf(value) else got
     if wanted.kind == "f":
         bits, _ = FLOATS[target]
         if mode == "strict":
@@ -139,6 +140,8 @@ def test_every_dtype_to_every_dtype(source: str, target: str, mode: str, assert_
                 assert str(value) in text or repr(made([value], source)[0]) in text
             elif source != "string":
                 assert source in text
+    if not taken:
+        return
     together = made(taken, source)
     assert_same(model.predict(together), made([expected(value, source, target, mode) for value in taken], target))
 
@@ -167,14 +170,10 @@ NOTHING = (np.zeros((0, 3), dtype) for dtype in ("float64", "int64", "bool"))
 
 @pytest.mark.parametrize("target", NUMBERS)
 def test_no_values(target: str) -> None:
-    """Arrays without elements hold nothing that could be lost; floats go into no whole numbers even so."""
+    """Arrays without elements hold nothing that could be lost, and an empty list is one of float64."""
     for nothing in (np.zeros((0, 3), source) for source in NUMBERS):
         model = load(target, "same_kind", ("N", 3))
-        if nothing.dtype.kind == "f" and np.dtype(target).kind != "f":
-            with pytest.raises(glowplug.InputTypeError):
-                model.predict(nothing)
-        else:
-            assert model.predict(nothing).shape == (0, 3)
+        assert model.predict(nothing).shape == (0, 3)
 
 
 TYPE, VALUE = glowplug.InputTypeError, glowplug.InputError

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _EXACT_UP_TO = {"float16": 2**11, "float32": 2**24, "float64": 2**53}
 _NUMBERS = "biuf"
 _FLOAT = "f"
+#: Bytes of the integers that no float dtype holds all of.
+_WIDEST = 8
 _WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 #: Containers and numbers of Python itself, which have no dtype of their own.
 _PYTHON = (list, tuple, range, int, float, str, bytes)
@@ -86,7 +88,7 @@ def _ready(subject: str, spec: TensorSpec, value: Any, casting: str) -> tuple[ND
     if spec.dtype == "string":
         # The core copies text in any case, and counts it.
         return _texts(subject, array), False
-    is_strict = casting == "strict" and not (array.dtype.kind == _FLOAT and isinstance(value, _PYTHON))
+    is_strict = casting == "strict" and not (array.dtype.kind == _FLOAT and _is_python(value))
     ready = np.asarray(_numbers(subject, spec.dtype, array, is_strict=is_strict), order="C")
     if not ready.flags.aligned:
         ready = ready.copy()
@@ -104,11 +106,11 @@ def _as_array(subject: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
         raise InputError.about(subject, problem, fix)
     kind = type(value).__name__
     try:
-        if spec.dtype == "string" and isinstance(value, _PYTHON):
+        if spec.dtype == "string" and _is_python(value):
             # NumPy's own text would cut zero characters off, pad all to the longest, and make text of numbers.
             return np.asarray(value, dtype=object)
         array = np.asarray(value)
-        if array.dtype.kind in "fO" and spec.dtype in _WHOLE and isinstance(value, _PYTHON):
+        if array.dtype.kind in "fO" and spec.dtype in _WHOLE and _is_python(value):
             return _whole_numbers(array, value)
     except (ValueError, TypeError) as error:
         problem = f"got a {kind} that NumPy makes no array of ({error})"
@@ -121,12 +123,15 @@ def _as_array(subject: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
     return array
 
 
+def _is_python(value: Any) -> bool:
+    # `numpy.float64` is a `float`, but has a dtype.
+    return isinstance(value, _PYTHON) and not hasattr(value, "dtype")
+
+
 def _whole_numbers(array: NDArray[Any], value: Any) -> NDArray[Any]:
     """The array of Python integers that no dtype holds together, such as -1 and 2**63, or of none at all."""
     objects = np.asarray(value, dtype=object)
-    if all(isinstance(item, (int, np.integer)) for item in objects.flat):
-        return objects
-    return array
+    return objects if _are_whole(objects) else array
 
 
 def _texts(subject: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -153,38 +158,52 @@ def _numbers(subject: str, wanted: str, array: NDArray[Any], *, is_strict: bool)
     if array.size == 0 and kind in _NUMBERS:
         # Nothing can be lost, and an empty list has the dtype float64.
         return array.astype(target, order="C", copy=False)
-    if array.dtype == target or np.can_cast(array.dtype, target, "safe"):
+    # NumPy calls int64 to float64 safe, but float64 has 53 bits for it.
+    is_wide = target.kind == _FLOAT and kind in "iu" and array.dtype.itemsize == _WIDEST
+    if array.dtype == target or (np.can_cast(array.dtype, target, "safe") and not is_wide):
         if kind in _NUMBERS:
             return array.astype(target, order="C", copy=False)
-    elif kind in _NUMBERS and target.kind == _FLOAT:
+    elif kind == "O" and not _are_whole(array):
+        pass
+    elif kind in _NUMBERS + "O" and target.kind == _FLOAT:
         return _rounded(subject, target, array, is_strict=is_strict)
-    elif kind in "biu" or (kind == "O" and array.size and isinstance(array.flat[0], (int, np.integer))):
+    elif kind in "biuO":
         return _exact(subject, target, array)
     raise _refused(subject, wanted, array)
+
+
+def _are_whole(objects: NDArray[Any]) -> bool:
+    """Whether these are Python integers only, which come as objects if they need more than 64 bits."""
+    return objects.size > 0 and all(isinstance(item, (int, np.integer)) for item in objects.flat)
 
 
 def _rounded(subject: str, target: np.dtype[Any], array: NDArray[Any], *, is_strict: bool) -> NDArray[Any]:
     if is_strict:
         limit = _EXACT_UP_TO[target.name]
-        is_beyond = array.size > 0 and (array.max() > limit or array.min() < -limit)
+        is_beyond = array.dtype.kind != _FLOAT and array.size > 0 and (array.max() > limit or array.min() < -limit)
         if array.dtype.kind == _FLOAT or is_beyond:
             problem = f"got dtype {array.dtype}, expected {target}, and casting is strict"
             fix = f'pass `array.astype(numpy.{target})`, or load the model without `casting="strict"`'
             raise InputTypeError.about(subject, problem, fix)
-    with np.errstate(all="ignore"):
-        rounded = array.astype(target, order="C")
+    try:
+        with np.errstate(all="ignore"):
+            rounded = array.astype(target, order="C")
+    except OverflowError as error:
+        raise InputError.about(
+            subject, f"got a value that does not fit {target} ({error})", "scale the values"
+        ) from error
     overflowed = np.isinf(rounded)
     if overflowed.any():
-        overflowed &= np.isfinite(array)
+        if array.dtype.kind == _FLOAT:
+            overflowed &= np.isfinite(array)
         if overflowed.any():
-            problem = f"got the value {array[overflowed].flat[0]!r}, expected values that fit {target}"
+            worst = array[overflowed].flat[0]
+            problem = f"got the value {worst}, expected values that fit {target}"
             raise InputError.about(subject, problem, "scale or clip the values")
     return rounded
 
 
 def _exact(subject: str, target: np.dtype[Any], array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype.kind == "O" and not all(isinstance(item, (int, np.integer)) for item in array.flat):
-        raise _refused(subject, target.name, array)
     low, high = (0, 1) if target.kind == "b" else (int(np.iinfo(target).min), int(np.iinfo(target).max))
     if array.size:
         least, most = int(array.min()), int(array.max())
