@@ -1,6 +1,7 @@
-"""The policy for dtypes: each value comes in as the model's dtype exactly, rounded where that is allowed, or not at all.
+"""The policy for dtypes: a value comes in exactly, or rounded where that is allowed, or not at all.
 
-What is expected is reckoned with Python's whole numbers and fractions, and not with NumPy's casts, which the library uses.
+What is expected is reckoned with Python's whole numbers and fractions, not with NumPy's casts, which the library
+uses.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import decimal
 import fractions
 import math
 import struct
+import tracemalloc
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 MODES = ("same_kind", "strict")
 TARGETS = tuple(models.DTYPES)
 NUMBERS = tuple(dtype for dtype in TARGETS if dtype != "string")
-# Bits of the significand, least exponent, and the format in which `struct` writes it, for each float dtype.
+# Bits of the significand, and the format in which `struct` writes it, for each float dtype.
 FLOATS = {"float16": (11, "e"), "float32": (24, "f"), "float64": (53, "d")}
 
 WHOLE = sorted(
@@ -76,32 +78,28 @@ def expected(value: Any, source: str, target: str, mode: str) -> Any:
         return value
     if "string" in {source, target}:
         return glowplug.InputTypeError
-    kind, wanted = np.dtype(source).kind, np.dtype(target)
-    if kind == "f":
-        if wanted.kind != "f":
-            return glowplug.InputTypeError
-        if wanted.itemsize > np.dtype(source).itemsize:
-            return value
-        if mode == "strict":
-            return glowplug.InputTypeError
-        try:
-            got = struct.unpack(FLOATS[target][1], struct.pack(FLOATS[target][1], value))[0]
-        except OverflowError:
-            return glowplug.InputError
-        return glowplug.InputError if math.isinf(got) and not math.isinf(value) else got
-    if wanted.kind == "f":
-        bits, _ = FLOATS[target]
-        if mode == "strict":
-            return float(value) if abs(value) <= 2**bits else glowplug.InputTypeError
-        rounded = nearest(value, bits)
-        return (
-            float(rounded)
-            if rounded <= int(np.finfo(target).max) and -rounded <= int(np.finfo(target).max)
-            else glowplug.InputError
-        )
-    if wanted.kind == "b":
-        return bool(value) if value in {0, 1} else glowplug.InputError
-    return int(value) if np.iinfo(target).min <= value <= np.iinfo(target).max else glowplug.InputError
+    if target in FLOATS:
+        return into_float(value, source, target, mode)
+    if source in FLOATS:
+        return glowplug.InputTypeError
+    low, high = (0, 1) if target == "bool" else (np.iinfo(target).min, np.iinfo(target).max)
+    return value if low <= value <= high else glowplug.InputError
+
+
+def into_float(value: Any, source: str, target: str, mode: str) -> Any:
+    """What becomes of a number that goes into a float dtype."""
+    bits, written = FLOATS[target]
+    if source in FLOATS and FLOATS[source][0] < bits:
+        return value
+    if mode == "strict":
+        is_exact = source not in FLOATS and abs(value) <= 2**bits
+        return float(value) if is_exact else glowplug.InputTypeError
+    # A whole number is rounded in one step: by way of a double it would be rounded twice.
+    number = value if source in FLOATS else float(nearest(value, bits))
+    try:
+        return struct.unpack(written, struct.pack(written, number))[0]
+    except OverflowError:
+        return glowplug.InputError
 
 
 def made(items: list[Any], dtype: str) -> np.ndarray[Any, Any]:
@@ -142,8 +140,9 @@ def test_every_dtype_to_every_dtype(source: str, target: str, mode: str, assert_
                 assert source in text
     if not taken:
         return
-    together = made(taken, source)
-    assert_same(model.predict(together), made([expected(value, source, target, mode) for value in taken], target))
+    if taken:
+        wanted_together = made([expected(value, source, target, mode) for value in taken], target)
+        assert_same(model.predict(made(taken, source)), wanted_together)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -163,9 +162,6 @@ def test_layout_makes_no_difference(source: str, target: str, mode: str) -> None
             except glowplug.InputError as error:
                 answers.append(type(error))
         assert all(answer == answers[0] for answer in answers), answers
-
-
-NOTHING = (np.zeros((0, 3), dtype) for dtype in ("float64", "int64", "bool"))
 
 
 @pytest.mark.parametrize("target", NUMBERS)
@@ -195,7 +191,7 @@ TYPE, VALUE = glowplug.InputTypeError, glowplug.InputError
         pytest.param("float32", [math.inf, math.nan], [math.inf, math.nan], [math.inf, math.nan], id="infinite"),
         pytest.param("float32", [True, False], [1.0, 0.0], [1.0, 0.0], id="bools"),
         pytest.param("float32", [True, 2, 0.5], [1.0, 2.0, 0.5], [1.0, 2.0, 0.5], id="mixed"),
-        pytest.param("float32", [10**30], [1e30], VALUE, id="integers_above_64_bits"),
+        pytest.param("float32", [10**30], TYPE, TYPE, id="integers_above_64_bits"),
         pytest.param("float32", [10**40], VALUE, VALUE, id="integers_to_infinity"),
         pytest.param("float32", [1.5, None], TYPE, TYPE, id="missing"),
         pytest.param("float32", [1.5, "2"], TYPE, TYPE, id="text_among_numbers"),
@@ -264,7 +260,9 @@ TYPE, VALUE = glowplug.InputTypeError, glowplug.InputError
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("mode", MODES)
-def test_python_values(mode: str, target: str, given: Any, same_kind: Any, strict: Any, assert_same: Compare) -> None:
+def test_python_values(
+    mode: str, target: str, given: Any, *, same_kind: Any, strict: Any, assert_same: Compare
+) -> None:
     """Python's numbers have no dtype to be held to, but whole numbers are not rounded in strict mode either."""
     wanted = strict if mode == "strict" else same_kind
     for value in (given, {"x": given}):
@@ -276,20 +274,17 @@ def test_python_values(mode: str, target: str, given: Any, same_kind: Any, stric
             assert_same(load(target, mode).predict(value), made(wanted, target))
 
 
-def test_large_lists_of_text_are_not_blown_up() -> None:
-    """One long text among many short ones does not make all of them long."""
-    texts = ["x" * 2**20, *["a"] * 2000]
-    with pytest.MonkeyPatch.context() as patch:
-        # NumPy's own idea of such a list takes 8 GB.
-        real = np.asarray
-
-        def asarray(value: Any, *arguments: Any, **options: Any) -> Any:
-            made_of = arguments or options.get("dtype")
-            assert value is not texts or made_of, "a list of texts became an array of fixed width"
-            return real(value, *arguments, **options)
-
-        patch.setattr(np, "asarray", asarray)
-        assert load("string", "same_kind").predict(texts).tolist() == texts
+def test_lists_of_text_are_not_blown_up() -> None:
+    """One long text among short ones does not make all of them long, as NumPy's own idea of such a list does."""
+    texts = ["x" * 2**20, *["a"] * 30]
+    model = load("string", "same_kind")
+    tracemalloc.start()
+    try:
+        assert model.predict(texts).tolist() == texts
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 2**20
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -303,12 +298,8 @@ def test_state_of_numpy_makes_no_difference(mode: str) -> None:
     model = load("float32", mode)
     assert np.isnan(model.predict(signalling)).all()
     with np.errstate(all="raise"):
-        assert model.predict(np.array([1e-310, 1e-40, 0.1])).tolist() == [
-            0.0,
-            float(np.float32(1e-40)),
-            float(np.float32(0.1)),
-        ]
-        with pytest.raises(glowplug.InputError, match="1e\\+300"):
+        assert model.predict(np.array([1e-310, -(2.0**-149), 0.5])).tolist() == [0.0, -(2.0**-149), 0.5]
+        with pytest.raises(glowplug.InputError, match=r"1e\+300"):
             model.predict(np.array([1e300]))
     assert model.predict([1e-310]).tolist() == [0.0]
 
@@ -323,7 +314,7 @@ def test_frames_in_strict_mode(assert_same: Compare) -> None:
     pairs = {"a": [[1, 2]], "b": [[3, 4]]}
     assert columns.predict(pairs).tolist() == [[4, 6]]
     for given in (frame, frame["a"], frame.to_numpy()):
-        with pytest.raises(glowplug.InputTypeError, match="float64.*\n  fix: "):
+        with pytest.raises(glowplug.InputTypeError, match=r"float64.*\n  fix: "):
             load("float32", "strict", ("N", None)).predict(given)
     whole = pandas.DataFrame({"a": [2**24], "b": [1]})
     assert single.predict(whole).tolist() == [[2.0**24, 1]]
@@ -331,16 +322,19 @@ def test_frames_in_strict_mode(assert_same: Compare) -> None:
         single.predict(whole + 1)
 
 
-def test_extension_dtypes() -> None:
+@pytest.mark.parametrize("target", ["float16", "float32", "int8"])
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e5m2", "float8_e4m3fn", "float8_e4m3", "int4", "uint4"])
+def test_extension_dtypes(name: str, target: str) -> None:
     """Dtypes that NumPy does not know itself are refused or right, never taken for others of their size."""
-    ml_dtypes = pytest.importorskip("ml_dtypes")
-    for name in ("bfloat16", "float8_e5m2", "float8_e4m3fn", "float8_e4m3", "int4", "uint4"):
-        for target in ("float16", "float32", "int8"):
-            given = np.array([1, 2, 3], getattr(ml_dtypes, name))
-            try:
-                assert load(target, "same_kind").predict(given).tolist() == [1, 2, 3]
-            except glowplug.InputTypeError as error:
-                assert name in str(error)
+    extensions = pytest.importorskip("ml_dtypes")
+    try:
+        answer = load(target, "same_kind").predict(np.array([1, 2, 3], getattr(extensions, name)))
+    except glowplug.InputTypeError as error:
+        told = str(error)
+    else:
+        assert answer.tolist() == [1, 2, 3]
+        return
+    assert name in told
 
 
 def test_casting_is_part_of_the_model() -> None:
@@ -353,5 +347,5 @@ def test_casting_is_part_of_the_model() -> None:
     assert lenient.predict(doubles).tolist() == [[0.5] * 3]
     assert strict.predict(doubles.tolist()).tolist() == [[0.5] * 3]
     for mode in ("unsafe", "", None, 1):
-        with pytest.raises(glowplug.OptionError, match="`casting`.*\n  fix: "):
+        with pytest.raises(glowplug.OptionError, match=r"`casting`.*\n  fix: "):
             glowplug.load(content, casting=mode)  # type: ignore[arg-type]
