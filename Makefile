@@ -33,8 +33,6 @@ $(VENV)/.developed: $(VENV)/.tools $(RUST)
 $(DEMO)/.installed: $(RUST) $(shell find python -name '*.py') README.md
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make PYTHON=…"; exit 1; }
 	$(PYTHON) -m venv $(DEMO)
-	rm -f python/glowplug/*.so
-	@rm -f $(VENV)/.developed
 	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall .
 	@touch $@
 
