@@ -12,6 +12,7 @@ use crate::digest::{Digest, Stamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
 use crate::lru::Lru;
+use crate::onnx::ModelFacts;
 use crate::options::LoadOptions;
 use crate::session::{Origin, Session};
 use crate::single_flight::SingleFlight;
@@ -75,6 +76,8 @@ struct State {
 
 struct PlaceState {
     id: u64,
+    /// The file in this place; the session may have been loaded from another of the same content.
+    file: Arc<ModelFile>,
     checked: Instant,
     failed: Option<Failure>,
 }
@@ -200,17 +203,20 @@ impl Registry {
         gone.len()
     }
 
-    /// Forgets sessions loaded from `path`.
+    /// Forgets what was loaded from `path`, and what it held before if it was changed since.
     pub fn unload_path(&self, path: &Path) -> usize {
         let ids: Vec<u64> = {
             let state = self.lock();
             state.places.iter().filter(|((place, _), _)| place == path.as_os_str()).map(|(_, place)| place.id).collect()
         };
-        let sessions: Vec<Arc<Session>> = {
-            let mut state = self.lock();
-            ids.iter().filter_map(|id| state.sessions.touch(id).cloned()).collect()
+        let at_path: Vec<Arc<Session>> = {
+            let state = self.lock();
+            state.sessions.iter().filter(|(id, _)| ids.contains(id)).map(|(_, held)| Arc::clone(held)).collect()
         };
-        self.unload(|session| sessions.iter().any(|gone| std::ptr::eq(&raw const **gone, session)))
+        self.unload(|session| {
+            let came_from_path = matches!(session.origin(), Origin::File(file) if file.path() == path);
+            came_from_path || at_path.iter().any(|held| std::ptr::eq(&raw const **held, session))
+        })
     }
 
     /// Forgets `session` if nobody but the caller, who passes the only other reference, holds it.
@@ -246,10 +252,10 @@ impl Registry {
 
     /// The session last loaded for `place`, and whether its file has changed since.
     fn known(&self, place: &Place, recheck: Recheck) -> Option<(Arc<Session>, bool)> {
-        let (session, failed) = {
+        let (session, file, failed) = {
             let mut state = self.lock();
             let known = state.places.get_mut(place)?;
-            let (id, failed, now) = (known.id, known.failed, Instant::now());
+            let (id, file, failed, now) = (known.id, Arc::clone(&known.file), known.failed, Instant::now());
             let is_due = match recheck {
                 Recheck::Always => true,
                 Recheck::Every(interval) => now.duration_since(known.checked) >= interval,
@@ -261,13 +267,10 @@ impl Registry {
             if !is_due {
                 return Some((session, false));
             }
-            (session, failed)
+            (session, file, failed)
         };
         // The file system is asked without the lock: it may be a slow one.
-        let is_unchanged = match session.origin() {
-            Origin::File(file) => file.is_unchanged(),
-            Origin::Bytes(..) => true,
-        };
+        let is_unchanged = file.is_unchanged();
         let failed_before =
             recheck != Recheck::Always && failed.is_some_and(|failed| failed == Failure::now(Path::new(&place.0)));
         Some((session, !is_unchanged && !failed_before))
@@ -288,7 +291,7 @@ impl Registry {
             let _matching = lock(&self.loading);
             let same_files = |other: &ModelFile| other.is_same_files(&file) && other.is_unchanged();
             if let Some((id, session)) = self.find(options, file.bytes(), same_files, || file.digest()) {
-                self.remember_place(place, id);
+                self.remember_place(place, id, file);
                 return Ok(session);
             }
             let opened = file.clone();
@@ -297,7 +300,7 @@ impl Registry {
                 continue;
             }
             let (id, session) = self.insert(Arc::new(loaded?));
-            self.remember_place(place, id);
+            self.remember_place(place, id, opened);
             return Ok(session);
         }
         let fix = "write the new model to another file and rename it over the old one, which is atomic";
@@ -354,9 +357,15 @@ impl Registry {
         (id, session)
     }
 
-    fn remember_place(&self, place: &Place, id: u64) {
-        let known = PlaceState { id, checked: Instant::now(), failed: None };
-        self.lock().places.insert(place.clone(), known);
+    fn remember_place(&self, place: &Place, id: u64, mut file: ModelFile) {
+        // Only its stamps are needed from now on.
+        file.facts = ModelFacts::default();
+        let known = PlaceState { id, file: Arc::new(file), checked: Instant::now(), failed: None };
+        let mut state = self.lock();
+        state.places.insert(place.clone(), known);
+        let gone = state.forget_replaced();
+        drop(state);
+        drop(gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -365,6 +374,17 @@ impl Registry {
 }
 
 impl State {
+    /// Takes out sessions of files that no place holds any more, because they were replaced, and that nobody uses.
+    fn forget_replaced(&mut self) -> Vec<Arc<Session>> {
+        let State { places, sessions, .. } = self;
+        let is_replaced = |(id, session): &(&u64, &Arc<Session>)| {
+            let is_file = matches!(session.origin(), Origin::File(_));
+            is_file && Arc::strong_count(session) == 1 && places.values().all(|place| place.id != **id)
+        };
+        let ids: Vec<u64> = sessions.iter().filter(is_replaced).map(|(id, _)| *id).collect();
+        ids.iter().filter_map(|id| sessions.remove(id)).collect()
+    }
+
     fn shrink(&mut self) -> Vec<(u64, Arc<Session>)> {
         let Some(budget) = self.budget else { return Vec::new() };
         let gone = self.sessions.shrink_to(budget, |session| Arc::strong_count(session) == 1);
@@ -374,7 +394,7 @@ impl State {
 }
 
 /// Examines bytes and loads them as a file would be.
-pub fn facts_of_bytes(bytes: &[u8]) -> Result<crate::onnx::ModelFacts> {
+pub fn facts_of_bytes(bytes: &[u8]) -> Result<ModelFacts> {
     examine_bytes(bytes, "model bytes")
 }
 

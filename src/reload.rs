@@ -13,6 +13,11 @@ use crate::options::LoadOptions;
 use crate::registry::{Loaded, Loader, Recheck, Registry};
 use crate::session::Session;
 
+/// The path as the registry knows it: the working folder may change, and another process may have another one.
+pub fn absolute(path: PathBuf) -> PathBuf {
+    if path.is_absolute() { path } else { std::path::absolute(&path).unwrap_or(path) }
+}
+
 /// A model as a caller holds it; all its methods may be called from any thread.
 pub struct SharedModel {
     current: ArcSwapOption<Session>,
@@ -35,11 +40,25 @@ impl SharedModel {
         reload: Option<Duration>,
         loader: &dyn Loader,
     ) -> Result<(Self, Option<Error>)> {
-        // The working folder may change, and another process may have another one.
-        let path = if path.is_absolute() { path } else { std::path::absolute(&path).unwrap_or(path) };
+        let path = absolute(path);
         let recheck = reload.map_or(Recheck::Always, Recheck::Every);
         let Loaded { session, stale_because } = Registry::global().load_path(&path, &options, recheck, loader)?;
         Ok((Self::new(session, Some(path), options, reload), stale_because))
+    }
+
+    /// Another holder of the same session, closed on its own.
+    pub fn duplicate(&self) -> Self {
+        let copy = Self {
+            current: ArcSwapOption::from(self.current.load_full()),
+            path: self.path.clone(),
+            options: self.options,
+            reload: self.reload,
+            started: Instant::now(),
+            next_check: AtomicU64::new(0),
+            is_checking: AtomicBool::new(false),
+        };
+        copy.schedule_check();
+        copy
     }
 
     /// Loads a model from bytes.

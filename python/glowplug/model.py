@@ -252,10 +252,10 @@ class Model:
         return model_html(self)
 
     def __copy__(self) -> Model:
-        return Model(self._handle, self._casting)
+        return Model(self._handle.duplicate(), self._casting)
 
     def __deepcopy__(self, memo: object) -> Model:
-        return Model(self._handle, self._casting)
+        return Model(self._handle.duplicate(), self._casting)
 
     def __reduce__(self) -> tuple[Any, ...]:
         path, threads, optimization, reload = self._handle.reference()

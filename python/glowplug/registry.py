@@ -34,10 +34,16 @@ def unload(model: Model | str | os.PathLike[str]) -> bool:
 
     Returns:
         Whether it was loaded.
+
+    Raises:
+        OptionTypeError: This is neither a model nor a path.
     """
     if isinstance(model, Model):
         return model._handle.unload()  # noqa: SLF001 - the two modules share the handle
-    return _core.unload_path(os.path.abspath(os.fspath(model)))
+    if isinstance(model, (str, os.PathLike)):
+        return _core.unload_path(os.fsdecode(model))
+    problem = f"got {type(model).__name__}, expected a model or the path it was loaded from"
+    raise OptionTypeError.about("argument `model`", problem, 'pass for example `glowplug.unload("model.onnx")`')
 
 
 def configure(*, memory_budget: int | None) -> None:

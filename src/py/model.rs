@@ -307,6 +307,11 @@ impl ModelHandle {
         Ok(py.detach(|| crate::registry::Registry::global().unload(|held| std::ptr::eq(held, &raw const *session))) > 0)
     }
 
+    /// Another handle of the same session, closed on its own.
+    fn duplicate(&self) -> Self {
+        Self { model: self.model.duplicate() }
+    }
+
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.model.close());
     }

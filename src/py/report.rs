@@ -8,6 +8,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::onnx::Classes;
 use crate::registry::Registry;
+use crate::reload::absolute;
 use crate::session::{Origin, Session};
 
 /// What is loaded, the most recently used first.
@@ -32,7 +33,7 @@ pub(super) fn models(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
 /// Forgets sessions loaded from `path`; says whether there were any.
 #[pyfunction]
 pub(super) fn unload_path(py: Python<'_>, path: PathBuf) -> bool {
-    py.detach(|| Registry::global().unload_path(&path)) > 0
+    py.detach(|| Registry::global().unload_path(&absolute(path))) > 0
 }
 
 /// Bounds the bytes of all sessions; `None` for no bound.

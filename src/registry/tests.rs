@@ -54,6 +54,33 @@ fn same_content_is_loaded_once_wherever_it_lies() {
 }
 
 #[test]
+fn a_place_that_shared_a_session_goes_its_own_way() {
+    let bench = Bench::new();
+    let (copy, path) = (bench.write("copy", 3, 1), bench.write("a", 3, 1));
+    let shared = bench.load(&copy).unwrap();
+    assert!(Arc::ptr_eq(&shared, &bench.load(&path).unwrap()));
+    bench.write("a", 3, 2);
+    assert!(!Arc::ptr_eq(&shared, &bench.load(&path).unwrap()));
+    assert!(Arc::ptr_eq(&shared, &bench.load(&copy).unwrap()));
+}
+
+#[test]
+fn contents_that_were_replaced_do_not_pile_up() {
+    let bench = Bench::new();
+    let path = bench.write("a", 3, 1);
+    let held = bench.load(&path).unwrap();
+    for tag in 2..6 {
+        bench.write("a", 3, tag);
+        bench.load(&path).unwrap();
+    }
+    assert_eq!(bench.registry.sessions().len(), 2, "the newest, and the one that is held");
+    drop(held);
+    bench.write("a", 3, 6);
+    bench.load(&path).unwrap();
+    assert_eq!(bench.registry.sessions().len(), 1);
+}
+
+#[test]
 fn many_threads_load_once() {
     let mut bench = Bench::new();
     bench.loader.takes = Duration::from_millis(50);
