@@ -160,8 +160,11 @@ impl Registry {
             }
         });
         match (loaded, known, recheck) {
-            (Ok(session), ..) => {
+            (Ok(session), known, _) => {
                 session.count_use();
+                drop(known);
+                let gone = self.lock().forget_replaced();
+                drop(gone);
                 Ok(Loaded { session, stale_because: None })
             }
             (Err(error), Some((session, true)), Recheck::Every(_)) => {
@@ -203,11 +206,14 @@ impl Registry {
         gone.len()
     }
 
-    /// Forgets what was loaded from `path`, and what it held before if it was changed since.
+    /// Forgets what was loaded from `path`, however it is spelt, and what it held before if it was changed since.
     pub fn unload_path(&self, path: &Path) -> usize {
+        let now = Stamp::of(path).ok();
         let ids: Vec<u64> = {
             let state = self.lock();
-            state.places.iter().filter(|((place, _), _)| place == path.as_os_str()).map(|(_, place)| place.id).collect()
+            let is_here =
+                |text: &OsString, place: &PlaceState| text == path.as_os_str() || Some(place.file.stamp()) == now;
+            state.places.iter().filter(|((text, _), place)| is_here(text, place)).map(|(_, place)| place.id).collect()
         };
         let at_path: Vec<Arc<Session>> = {
             let state = self.lock();
@@ -361,11 +367,7 @@ impl Registry {
         // Only its stamps are needed from now on.
         file.facts = ModelFacts::default();
         let known = PlaceState { id, file: Arc::new(file), checked: Instant::now(), failed: None };
-        let mut state = self.lock();
-        state.places.insert(place.clone(), known);
-        let gone = state.forget_replaced();
-        drop(state);
-        drop(gone);
+        self.lock().places.insert(place.clone(), known);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

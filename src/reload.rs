@@ -47,6 +47,7 @@ impl SharedModel {
     }
 
     /// Another holder of the same session, closed on its own.
+    #[must_use]
     pub fn duplicate(&self) -> Self {
         let copy = Self {
             current: ArcSwapOption::from(self.current.load_full()),

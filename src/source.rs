@@ -43,6 +43,11 @@ impl ModelFile {
         &self.path
     }
 
+    /// Stamp of the model file itself.
+    pub fn stamp(&self) -> Stamp {
+        self.stamps[0]
+    }
+
     /// Size of the model and its external data.
     pub fn bytes(&self) -> u64 {
         self.stamps.iter().map(Stamp::size).sum()

@@ -185,6 +185,8 @@ TYPE, VALUE = glowplug.InputTypeError, glowplug.InputError
         pytest.param("float32", [2**24 + 1], [2.0**24], VALUE, id="integers_above_2**24"),
         pytest.param("float64", [2**53 + 1], [2.0**53], VALUE, id="integers_above_2**53"),
         pytest.param("float16", [2**11 + 1], [2.0**11], VALUE, id="integers_above_2**11"),
+        pytest.param("float64", [1, 2**64 - 1], [1.0, 2.0**64], VALUE, id="integers_of_two_dtypes"),
+        pytest.param("float32", [-1, 2**64 - 1], [-1.0, 2.0**64], VALUE, id="integers_of_no_dtype"),
         pytest.param("float16", [70000], VALUE, VALUE, id="integers_above_half"),
         pytest.param("float32", [1e39], VALUE, VALUE, id="floats_to_infinity"),
         pytest.param("float32", [1.0, -1e300], VALUE, VALUE, id="one_float_to_infinity"),
@@ -256,6 +258,8 @@ TYPE, VALUE = glowplug.InputTypeError, glowplug.InputError
         pytest.param(
             "string", np.array(["a", "größe"], np.dtypes.StringDType()), ["a", "größe"], ["a", "größe"], id="variable_width"
         ),
+        pytest.param("string", np.array([b"a", b"b"], object), ["a", "b"], ["a", "b"], id="objects_of_bytes"),
+        pytest.param("string", np.array([b"a", "b"], object)[::-1], ["b", "a"], ["b", "a"], id="objects_of_both"),
         pytest.param("string", np.array(["a", np.str_("b")], object), ["a", "b"], ["a", "b"], id="objects_of_text"),
     ],
 )  # fmt: skip

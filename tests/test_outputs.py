@@ -314,6 +314,51 @@ def test_rows_that_are_not_named(
         assert_same(model.run(rows + 1), oracle(make(), {"x": rows + 1}))
 
 
+def sides(then: str, otherwise: str) -> bytes:
+    """`y` float32 [1, 2] is `x` treated in one way where its sum is positive, and in another elsewhere."""
+    made = {
+        "computed": ([helper.make_node("Neg", ["x"], ["out"])], []),
+        "input": ([helper.make_node("Identity", ["x"], ["out"])], []),
+        "reshaped": ([helper.make_node("Reshape", ["x", "shape"], ["out"])], []),
+        "outside": ([helper.make_node("Identity", ["table"], ["out"])], []),
+        "stored": ([], [models.constant("out", [[7, 8]], "float32")]),
+    }
+    shape = (1, 2)
+    then_branch, else_branch = (
+        models.graph(nodes, [], [models.value("out", shape=shape)], stored)
+        for nodes, stored in (made[then], made[otherwise])
+    )
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["total"], keepdims=0),
+        helper.make_node("Greater", ["total", "nothing"], ["is_positive"]),
+        helper.make_node("If", ["is_positive"], ["y"], then_branch=then_branch, else_branch=else_branch),
+    ]
+    tables = [
+        models.constant("nothing", 0, "float32"),
+        models.constant("table", [[5, 6]], "float32"),
+        models.constant("shape", [1, 2], "int64"),
+    ]
+    outputs = [models.value("y", shape=shape)]
+    return models.model_bytes(models.graph(nodes, [models.value("x", shape=shape)], outputs, tables))
+
+
+WAYS = ("computed", "input", "reshaped", "outside", "stored")
+
+
+@pytest.mark.parametrize("optimization", ["all", "off"])
+@pytest.mark.parametrize("otherwise", WAYS)
+@pytest.mark.parametrize("then", WAYS)
+def test_outputs_made_now_in_one_way_now_in_another(
+    then: str, otherwise: str, optimization: Any, oracle: Run, assert_same: Compare
+) -> None:
+    """That an output was written into its buffer once does not mean that every run does."""
+    source = sides(then, otherwise)
+    model = glowplug.load(source, optimization=optimization)
+    for pair in [(1, 2), (-1, -2), (3, 4), (-3, 1), (-2, 1), (5, 6)]:
+        row = np.array([pair], np.float32)
+        assert_same(model.run(row), oracle(source, {"x": row}))
+
+
 @pytest.mark.parametrize(
     "labels",
     [

@@ -147,11 +147,11 @@ def _in_child(task: Callable[[], Any], seconds: int, writing: int) -> None:
         os._exit(code)
 
 
-def python(code: str, *arguments: object, variables: Mapping[str, str] | None = None) -> str:
+def python(code: str, *arguments: object, variables: Mapping[str, str] | None = None, seconds: float = 60) -> str:
     """What a new interpreter prints that runs `code`; an error with its traceback if it fails or hangs."""
     environment = {**os.environ, **(variables or {})}
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    ran = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False, text=True)
+    ran = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False, text=True)
     assert ran.returncode == 0, f"ended with {ran.returncode}\n{ran.stdout}{ran.stderr}"
     return ran.stdout
 
