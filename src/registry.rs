@@ -82,12 +82,14 @@ struct PlaceState {
     failed: Option<Failure>,
 }
 
-/// The state of a file when a reload failed: its stamp, or that there was no file.
+/// The state of a file when a reload failed: its stamp, or that there was no file. Only for telling once: a load is tried
+/// again every time, because what was missing may be a file of external data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Failure(Option<Stamp>);
+pub struct Failure(Option<Stamp>);
 
 impl Failure {
-    fn now(path: &Path) -> Self {
+    /// The state of the file now.
+    pub fn now(path: &Path) -> Self {
         Self(Stamp::of(path).ok())
     }
 }
@@ -154,7 +156,7 @@ impl Registry {
         }
         let loaded = self.flights.run(&Flight::Path(place.clone()), || {
             // Another flight may have landed between the look above and this one.
-            match self.known(&place, recheck) {
+            match self.known(&place, Recheck::Always) {
                 Some((session, false)) => Ok(session),
                 _ => self.load_changed(&place, loader),
             }
@@ -163,8 +165,7 @@ impl Registry {
             (Ok(session), known, _) => {
                 session.count_use();
                 drop(known);
-                let gone = self.lock().forget_replaced();
-                drop(gone);
+                self.forget_replaced();
                 Ok(Loaded { session, stale_because: None })
             }
             (Err(error), Some((session, true)), Recheck::Every(_)) => {
@@ -225,6 +226,13 @@ impl Registry {
         })
     }
 
+    /// Forgets contents that were replaced in their places and that nobody uses any more.
+    pub fn forget_replaced(&self) {
+        let gone = self.lock().forget_replaced();
+        // Destroying sessions takes time and needs no lock.
+        drop(gone);
+    }
+
     /// Forgets `session` if nobody but the caller, who passes the only other reference, holds it.
     pub fn release(&self, session: Arc<Session>) {
         let mut state = self.lock();
@@ -258,10 +266,10 @@ impl Registry {
 
     /// The session last loaded for `place`, and whether its file has changed since.
     fn known(&self, place: &Place, recheck: Recheck) -> Option<(Arc<Session>, bool)> {
-        let (session, file, failed) = {
+        let (session, file) = {
             let mut state = self.lock();
             let known = state.places.get_mut(place)?;
-            let (id, file, failed, now) = (known.id, Arc::clone(&known.file), known.failed, Instant::now());
+            let (id, file, now) = (known.id, Arc::clone(&known.file), Instant::now());
             let is_due = match recheck {
                 Recheck::Always => true,
                 Recheck::Every(interval) => now.duration_since(known.checked) >= interval,
@@ -273,13 +281,10 @@ impl Registry {
             if !is_due {
                 return Some((session, false));
             }
-            (session, file, failed)
+            (session, file)
         };
         // The file system is asked without the lock: it may be a slow one.
-        let is_unchanged = file.is_unchanged();
-        let failed_before =
-            recheck != Recheck::Always && failed.is_some_and(|failed| failed == Failure::now(Path::new(&place.0)));
-        Some((session, !is_unchanged && !failed_before))
+        Some((session, !file.is_unchanged()))
     }
 
     fn remember_failure(&self, place: &Place) -> bool {

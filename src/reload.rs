@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::LoadOptions;
-use crate::registry::{Loaded, Loader, Recheck, Registry};
+use crate::registry::{Failure, Loaded, Loader, Recheck, Registry};
 use crate::session::Session;
 
 /// The path as the registry knows it: the working folder may change, and another process may have another one.
@@ -30,6 +30,8 @@ pub struct SharedModel {
     /// Nanoseconds after `started` at which the file is looked at next.
     next_check: AtomicU64,
     is_checking: AtomicBool,
+    /// The failed reload that was told last, if the registry did not do so.
+    told: ArcSwapOption<Failure>,
 }
 
 impl SharedModel {
@@ -57,6 +59,7 @@ impl SharedModel {
             started: Instant::now(),
             next_check: AtomicU64::new(0),
             is_checking: AtomicBool::new(false),
+            told: ArcSwapOption::const_empty(),
         };
         copy.schedule_check();
         copy
@@ -77,6 +80,7 @@ impl SharedModel {
             started: Instant::now(),
             next_check: AtomicU64::new(0),
             is_checking: AtomicBool::new(false),
+            told: ArcSwapOption::const_empty(),
         };
         model.schedule_check();
         model
@@ -123,12 +127,18 @@ impl SharedModel {
             Ok(Loaded { session: newest, stale_because }) => {
                 if !Arc::ptr_eq(&newest, &session) {
                     // A close in the meantime wins.
-                    self.current.compare_and_swap(&session, Some(Arc::clone(&newest)));
+                    drop(self.current.compare_and_swap(&session, Some(Arc::clone(&newest))));
+                    drop(session);
+                    Registry::global().forget_replaced();
                 }
                 Ok((newest, stale_because))
             }
             // The registry has forgotten the path, and the file cannot be loaded: the session here still can.
-            Err(error) => Ok((session, Some(error))),
+            Err(error) => {
+                let failure = Some(Arc::new(Failure::now(path)));
+                let told = self.told.swap(failure.clone());
+                Ok((session, (told != failure).then_some(error)))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import pickle
 import signal
 import subprocess
@@ -143,7 +144,7 @@ class Convertible:
 
     def __array__(self, dtype: Any = None, *, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """The numbers 0, 1, 2."""
-        return np.array([[0, 1, 2]], dtype or np.float32, copy=copy)
+        return np.array([[0, 1, 2]], dtype or np.float32)
 
 
 def misaligned(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -547,6 +548,25 @@ def test_specs() -> None:
             assert (spec.dtype, spec.shape) == (dtype, ("N", None, 3))
     assert glowplug.load(models.no_inputs()).inputs == ()
     assert glowplug.load(models.unicode_names()).inputs[0].name == "größe→ß"
+
+
+@pytest.mark.parametrize("convert", [str, pathlib.Path, os.fsencode], ids=["str", "Path", "bytes"])
+def test_paths(convert: Callable[[Any], Any], tmp_path: Path) -> None:
+    """A path may be a str or anything that stands for one, whatever characters are in it."""
+
+    class Stand:
+        def __init__(self, path: Path) -> None:
+            self.path = path
+
+        def __fspath__(self) -> Any:
+            return os.fspath(convert(self.path))
+
+    for name in ("model.onnx", "größe 🙂.onnx", "with space.onnx", "no_suffix", os.fsdecode(b"\xff.onnx")):
+        path = tmp_path / name
+        path.write_bytes(models.fixed_batch(1))
+        # Bytes by themselves are a model, not a path.
+        for source in (Stand(path), *([] if convert is os.fsencode else [convert(path)])):
+            assert glowplug.load(source).predict([1, -2]).tolist() == [[-1, 2]]
 
 
 def test_input_bytes_may_change_after_loading() -> None:

@@ -139,17 +139,8 @@ def _texts(subject: str, array: NDArray[Any]) -> NDArray[Any]:
     if kind not in "OUTS" and array.size:
         problem = f"got dtype {array.dtype}, expected string"
         raise InputTypeError.about(subject, problem, "pass an array of str, for example `array.astype(str)`")
-    texts = np.asarray(array.astype(object, copy=False), order="C")
-    if not any(isinstance(item, bytes) for item in texts.flat):
-        return texts
-    try:
-        decoded = [item.decode() if isinstance(item, bytes) else item for item in texts.flat]
-    except UnicodeDecodeError as error:
-        problem = f"got bytes that are not UTF-8 ({error})"
-        raise InputError.about(subject, problem, "decode them to str first") from error
-    answer = np.empty(texts.shape, dtype=object)
-    answer.flat[:] = decoded
-    return answer
+    # Bytes are decoded by the core.
+    return np.asarray(array.astype(object, copy=False), order="C")
 
 
 def _numbers(subject: str, wanted: str, array: NDArray[Any], *, is_strict: bool) -> NDArray[Any]:

@@ -7,9 +7,10 @@ use numpy::npyffi::{PY_ARRAY_API, npy_intp};
 use numpy::{PyArrayDescr, PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyString;
+use pyo3::types::{PyBytes, PyString};
 
-use super::error::{InputError, InputTypeError, allocation_failed};
+use super::error::allocation_failed;
+use crate::error::{Error, ErrorKind};
 use crate::signature::Signature;
 use crate::tensor::{DType, Elements, InputTensor, OutputBuffer, RawData, Shape, Strings};
 
@@ -50,20 +51,26 @@ fn texts(array: &Bound<'_, PyUntypedArray>, data: *mut u8, signature: &Signature
             let object = *data.cast::<*mut pyo3::ffi::PyObject>().add(position);
             Bound::from_borrowed_ptr_or_opt(py, object)
         };
-        let text = object.as_ref().and_then(|object| object.cast::<PyString>().ok());
-        let Some(text) = text else {
-            let got = object.map_or_else(|| "NoneType".to_owned(), |object| object.get_type().to_string());
-            return Err(InputTypeError::new_err(format!(
-                "{}: got {got} at element {position}, expected str\n  fix: pass an array or list of strings only; fill missing values first",
-                signature.input_subject(index)
-            )));
+        let subject = || signature.input_subject(index);
+        let invalid = |error: &dyn std::fmt::Display| {
+            let fix = "replace lone surrogates and bytes that are not UTF-8 first";
+            let problem = format!("the text at element {position} is not valid Unicode: {error}");
+            PyErr::from(Error::new(ErrorKind::Input, subject(), problem, fix))
         };
-        let text = text.to_str().map_err(|error| {
-            InputError::new_err(format!(
-                "{}: the string at element {position} is not valid Unicode: {error}\n  fix: replace lone surrogates, for example with `text.encode('utf-8', 'replace').decode()`",
-                signature.input_subject(index)
-            ))
-        })?;
+        let text = match &object {
+            Some(object) if object.is_instance_of::<PyString>() => {
+                object.cast::<PyString>()?.to_str().map_err(|error| invalid(&error))?
+            }
+            Some(object) if object.is_instance_of::<PyBytes>() => {
+                std::str::from_utf8(object.cast::<PyBytes>()?.as_bytes()).map_err(|error| invalid(&error))?
+            }
+            other => {
+                let got = other.as_ref().map_or_else(|| "NoneType".to_owned(), |object| object.get_type().to_string());
+                let problem = format!("got {got} at element {position}, expected str");
+                let fix = "pass an array or list of strings only; fill missing values first";
+                return Err(Error::new(ErrorKind::InputType, subject(), problem, fix).into());
+            }
+        };
         strings.push(text);
     }
     Ok(strings)

@@ -75,7 +75,7 @@ fn warn_stale(py: Python<'_>, stale: Option<Error>) -> PyResult<()> {
     let Some(error) = stale else { return Ok(()) };
     let text = format!("the model's file changed but cannot be loaded, so the previous model stays in use: {error}");
     let text = CString::new(text.replace('\0', "\\0"))?;
-    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 3)
+    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 2)
 }
 
 /// What one call needs while it runs.

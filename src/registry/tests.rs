@@ -116,7 +116,6 @@ fn a_changed_file_is_loaded_anew_or_leaves_the_old_session() {
     assert!(Arc::ptr_eq(&old, &kept.session) && kept.stale_because.is_some());
     let kept = bench.load_with(&path, reload).unwrap();
     assert!(Arc::ptr_eq(&old, &kept.session) && kept.stale_because.is_none(), "told once");
-    assert_eq!(bench.loads(), 2, "the same broken file is not tried again");
     assert!(bench.load(&path).is_err(), "without reload a broken file is an error");
     std::fs::remove_file(&path).unwrap();
     let kept = bench.load_with(&path, reload).unwrap();
