@@ -38,6 +38,11 @@ impl<K: Hash + Eq + Clone, V> Lru<K, V> {
         Some(&slot.value)
     }
 
+    /// Whether there is a value of `key`; looking is no use.
+    pub fn contains(&self, key: &K) -> bool {
+        self.slots.contains_key(key)
+    }
+
     /// Removes a value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.slots.remove(key).map(|slot| slot.value)

@@ -62,7 +62,9 @@ pub struct Registry {
     generation: u32,
     state: Mutex<State>,
     flights: SingleFlight<Flight, Result<Arc<Session>>>,
-    /// Held while a path is matched with known contents and loaded, so that two paths of one content load it once.
+    /// Held while a model is matched with known contents and loaded, so that two paths of one content load it once. It also
+    /// keeps loads one after the other: races between concurrent session creations have been reported to ONNX Runtime, and
+    /// on small machines two at once are not faster.
     loading: Mutex<()>,
 }
 
@@ -135,7 +137,7 @@ impl Registry {
             }
             to.next_id = from.next_id;
             let places = std::mem::take(&mut from.places);
-            to.places = places.into_iter().filter(|(_, place)| to.sessions.touch(&place.id).is_some()).collect();
+            to.places = places.into_iter().filter(|(_, place)| to.sessions.contains(&place.id)).collect();
         }
         child
     }

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork;
 use crate::options::LoadOptions;
 use crate::registry::{Failure, Loaded, Loader, Recheck, Registry};
 use crate::session::Session;
@@ -29,7 +30,9 @@ pub struct SharedModel {
     started: Instant,
     /// Nanoseconds after `started` at which the file is looked at next.
     next_check: AtomicU64,
-    is_checking: AtomicBool,
+    /// One more than the generation of the process in which a caller looks at the file, 0 if none does: a look that was
+    /// under way at a fork does not go on in the child.
+    checking: AtomicU64,
     /// The failed reload that was told last, if the registry did not do so.
     told: ArcSwapOption<Failure>,
 }
@@ -58,7 +61,7 @@ impl SharedModel {
             reload: self.reload,
             started: Instant::now(),
             next_check: AtomicU64::new(0),
-            is_checking: AtomicBool::new(false),
+            checking: AtomicU64::new(0),
             told: ArcSwapOption::const_empty(),
         };
         copy.schedule_check();
@@ -79,7 +82,7 @@ impl SharedModel {
             reload,
             started: Instant::now(),
             next_check: AtomicU64::new(0),
-            is_checking: AtomicBool::new(false),
+            checking: AtomicU64::new(0),
             told: ArcSwapOption::const_empty(),
         };
         model.schedule_check();
@@ -116,13 +119,14 @@ impl SharedModel {
         }
         let (Some(path), Some(interval)) = (&self.path, self.reload) else { return Ok((session, None)) };
         // One caller looks; the others go on with what there is.
-        if self.is_checking.swap(true, Ordering::Acquire) {
+        let here = u64::from(fork::generation()) + 1;
+        if self.checking.swap(here, Ordering::Acquire) == here {
             return Ok((session, None));
         }
         let recheck = Recheck::Every(interval);
         let loaded = Registry::global().load_path(path, &self.options, recheck, loader);
         self.schedule_check();
-        self.is_checking.store(false, Ordering::Release);
+        self.checking.store(0, Ordering::Release);
         match loaded {
             Ok(Loaded { session: newest, stale_because }) => {
                 if !Arc::ptr_eq(&newest, &session) {
@@ -152,9 +156,7 @@ impl SharedModel {
             ));
         };
         let loaded = Registry::global().load_path(path, &self.options, Recheck::Always, loader)?;
-        let previous = self.current.compare_and_swap(inherited, Some(Arc::clone(&loaded.session)));
-        // Destroying the inherited session would wait for its threads, which do not exist here.
-        std::mem::forget(arc_swap::Guard::into_inner(previous));
+        drop(self.current.compare_and_swap(inherited, Some(Arc::clone(&loaded.session))));
         Ok(loaded.session)
     }
 

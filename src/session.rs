@@ -1,9 +1,10 @@
 //! One loaded model, shared by every caller in the process.
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 
 use crate::classifier::{self, Probabilities};
@@ -39,10 +40,10 @@ pub enum Origin {
 
 /// A loaded model.
 pub struct Session {
-    engine: Box<dyn Engine>,
+    engine: Arc<dyn Engine>,
     options: LoadOptions,
     origin: Origin,
-    digest: OnceLock<Option<Digest>>,
+    digest: ArcSwapOption<Option<Digest>>,
     facts: ModelFacts,
     probabilities: Option<Probabilities>,
     metrics: Metrics,
@@ -70,10 +71,10 @@ impl Session {
             probabilities: classifier::find(outputs, &facts),
             output_rows: outputs.iter().map(|port| AtomicU8::new(first_state(port, engine.signature()))).collect(),
             writes_buffers: outputs.iter().map(|_| AtomicBool::new(false)).collect(),
-            engine,
+            engine: Arc::from(engine),
             options,
             origin,
-            digest: OnceLock::new(),
+            digest: ArcSwapOption::const_empty(),
             facts,
             metrics: Metrics::default(),
             running: AtomicUsize::new(0),
@@ -144,10 +145,16 @@ impl Session {
 
     /// Its content's digest, computed the first time; `None` if the file was changed or removed since it was loaded.
     pub fn digest(&self) -> Option<Digest> {
-        *self.digest.get_or_init(|| match &self.origin {
+        // Two threads at once compute it twice: a lock would stay locked in the child of a fork.
+        if let Some(known) = self.digest.load().as_deref() {
+            return *known;
+        }
+        let digest = match &self.origin {
             Origin::File(file) => file.digest(),
             Origin::Bytes(digest, _) => Some(*digest),
-        })
+        };
+        self.digest.store(Some(Arc::new(digest)));
+        digest
     }
 
     /// How long ago it was loaded.
@@ -297,6 +304,15 @@ fn first_state(output: &Port, signature: &Signature) -> u8 {
 /// First dimension of the first input; a scalar is one row.
 fn rows_of(inputs: &[InputTensor]) -> i64 {
     inputs.first().and_then(|tensor| tensor.shape.first()).copied().unwrap_or(1)
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.is_usable_here() {
+            // In the child of a fork, destroying the engine would wait for threads that are not there: it is leaked.
+            std::mem::forget(Arc::clone(&self.engine));
+        }
+    }
 }
 
 /// Counts a run while it lasts, however it ends.

@@ -84,7 +84,7 @@ def _ready(subject: str, spec: TensorSpec, value: Any, casting: str) -> tuple[ND
     if not spec.is_tensor:
         problem = f"the model wants {spec.dtype}, which cannot be made from an array"
         raise InputTypeError.about(subject, problem, "export the model with tensor inputs")
-    array = _as_array(subject, spec, value)
+    array = _as_array(subject, spec, value, casting)
     if spec.dtype == "string":
         # The core copies text in any case, and counts it.
         return _texts(subject, array), False
@@ -97,7 +97,7 @@ def _ready(subject: str, spec: TensorSpec, value: Any, casting: str) -> tuple[ND
     return ready, not (is_view and np.may_share_memory(ready, array))
 
 
-def _as_array(subject: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
+def _as_array(subject: str, spec: TensorSpec, value: Any, casting: str) -> NDArray[Any]:
     if value is None:
         raise InputTypeError.about(subject, f"got None, expected an array of {spec.dtype}", "pass the input's values")
     # Not by `numpy.ma.MaskedArray`: naming it imports `numpy.ma`, 20 ms that nearly nobody needs.
@@ -110,7 +110,7 @@ def _as_array(subject: str, spec: TensorSpec, value: Any) -> NDArray[Any]:
             # NumPy's own text would cut zero characters off, pad all to the longest, and make text of numbers.
             return np.asarray(value, dtype=object)
         array = np.asarray(value)
-        if array.dtype.kind in "fO" and spec.dtype in _WHOLE and _is_python(value):
+        if array.dtype.kind in "fO" and (spec.dtype in _WHOLE or casting == "strict") and _is_python(value):
             return _whole_numbers(array, value)
     except (ValueError, TypeError) as error:
         problem = f"got a {kind} that NumPy makes no array of ({error})"

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Casting = Literal["same_kind", "strict"]
     Optimization = Literal["all", "extended", "basic", "off"]
     Inputs = ArrayLike | Mapping[str, ArrayLike]
-    Output = NDArray[Any] | list[Any] | dict[Any, Any] | None
 
 #: Seconds between looks at a model's file with `reload=True`.
 RELOAD_SECONDS = 1.0
@@ -30,7 +29,7 @@ _MOST_INT64 = 2**63 - 1
 
 
 def load(
-    source: str | os.PathLike[str] | bytes,
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview,
     *,
     threads: int | None = None,
     optimization: Optimization = "all",
@@ -121,7 +120,7 @@ class Model:
         self._handle = handle
         self._casting = casting
 
-    def predict(self, inputs: Inputs, /) -> Output:
+    def predict(self, inputs: Inputs, /) -> NDArray[Any]:
         """Score rows.
 
         Args:
@@ -131,7 +130,8 @@ class Model:
                 model's dtype is read in place, without a copy; it must not be written to during the call.
 
         Returns:
-            The model's first output: an array `[rows, …]`; class labels for most classifiers.
+            The model's first output: an array `[rows, …]`; class labels for most classifiers. A first output that is a
+            sequence or map comes as a list or dict.
 
         Raises:
             InputError: Names, shapes or values do not fit the model.
@@ -168,7 +168,7 @@ class Model:
             return both_columns(answer)
         return answer  # type: ignore[no-any-return]
 
-    def run(self, inputs: Inputs, outputs: Iterable[str] | None = None) -> dict[str, Output]:
+    def run(self, inputs: Inputs, outputs: Iterable[str] | None = None) -> dict[str, Any]:
         """Run the model with every input and output by name.
 
         Args:

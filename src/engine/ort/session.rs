@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ::ort::logging::LogLevel;
 use ::ort::session::Session;
@@ -19,10 +19,6 @@ use crate::onnx::ModelFacts;
 use crate::options::{LoadOptions, Optimization};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::tensor::{DType, InputTensor, OutputRequest, Value};
-
-/// Sessions are created one at a time: races between concurrent creations have been reported to ONNX Runtime, and
-/// on the small machines this runs on two creations at once are not faster than one after the other.
-static CREATION: Mutex<()> = Mutex::new(());
 
 /// A model loaded into ONNX Runtime.
 pub struct OrtEngine {
@@ -52,12 +48,9 @@ impl OrtEngine {
         facts: &ModelFacts,
     ) -> Result<Self> {
         let notices = Arc::new(Notices::default());
-        let session = {
-            let _one_at_a_time = CREATION.lock().unwrap_or_else(PoisonError::into_inner);
-            let create = || create(runtime, source, options, &notices);
-            // The ort crate panics over value types it does not know, for example a sequence of sequences.
-            catch_unwind(AssertUnwindSafe(|| with_stack(stack_needed(source, facts), create)))
-        };
+        let create = || create(runtime, source, options, &notices);
+        // The ort crate panics over value types it does not know, for example a sequence of sequences.
+        let session = catch_unwind(AssertUnwindSafe(|| with_stack(stack_needed(source, facts), create)));
         let session = session
             .map_err(|_| {
                 let problem = "an input or output has a type that the engine's binding does not know";
