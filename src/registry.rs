@@ -131,11 +131,14 @@ impl Registry {
         // A lock that another thread held at the fork is never released here; then the child starts empty.
         if let (Ok(mut from), Ok(mut to)) = (parent.state.try_lock(), child.state.try_lock()) {
             to.budget = from.budget;
-            let usable: Vec<_> = from.sessions.iter().filter(|(_, session)| session.is_usable_here()).collect();
-            for (id, session) in usable.into_iter().rev() {
-                to.sessions.insert(*id, Arc::clone(session), session.bytes());
-            }
             to.next_id = from.next_id;
+            // Moved, not shared: what the parent's registry held must not count as a holder here.
+            to.sessions = std::mem::take(&mut from.sessions);
+            let lost: Vec<u64> =
+                to.sessions.iter().filter(|(_, session)| !session.is_usable_here()).map(|(id, _)| *id).collect();
+            for id in lost {
+                drop(to.sessions.remove(&id));
+            }
             let places = std::mem::take(&mut from.places);
             to.places = places.into_iter().filter(|(_, place)| to.sessions.contains(&place.id)).collect();
         }

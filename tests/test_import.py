@@ -42,7 +42,7 @@ HEAVY = [
 LIST = "import sys\nprint(*sorted(sys.modules))"
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
 
-#: Tells in every script below what is mapped into the process.
+#: Whether the engine's library is in the process of a script.
 MAPPED = """
 def is_mapped():
     with open("/proc/self/maps") as file:
@@ -166,7 +166,7 @@ def values():
         of_kernel = file.read().split("\\0")
     return [
         os.environ.get("{VARIABLE}"),
-        of_library and of_library.decode(),
+        None if of_library is None else of_library.decode(),
         *(next((line.partition("=")[2] for line in lines if line.startswith("{VARIABLE}=")), None)
           for lines in (of_child, of_kernel)),
     ]
@@ -286,9 +286,9 @@ CUT = pytest.param(
     [
         ("missing", "no such file"),
         ("dangling", "no such file"),
-        ("text", "invalid ELF header"),
-        ("empty", "too short"),
-        ("head", "cannot be opened: .*ELF"),
+        ("text", "cannot be opened: .*(ELF|format)"),
+        ("empty", "cannot be opened: .*(short|ELF|format)"),
+        ("head", "cannot be opened: .*(ELF|format)"),
         ("libm", "is not ONNX Runtime"),
         ("fifo", "pipe|not a file"),
         ("folder", "folder|directory|not a file"),
@@ -300,9 +300,10 @@ def test_library_that_cannot_be_used_is_an_error(kind: str, says: str, path: Pat
     named = library(tmp_path, kind)
     told = python(LOAD, path, variables={"GLOWPLUG_ORT_LIBRARY": named})
     first, _, rest = told.partition("\n")
-    assert named in first
+    before, _, problem = first.partition(named)
+    assert before
     assert rest.startswith("  fix: ")
-    assert re.search(says, first), first
+    assert re.search(says, problem), first
 
 
 @linux_only

@@ -42,8 +42,11 @@ def unload(model: Model | str | os.PathLike[str]) -> bool:
         return model._handle.unload()  # noqa: SLF001 - the two modules share the handle
     if isinstance(model, (str, os.PathLike)):
         return _core.unload_path(os.fsdecode(model))
-    problem = f"got {type(model).__name__}, expected a model or the path it was loaded from"
-    raise OptionTypeError.about("argument `model`", problem, 'pass for example `glowplug.unload("model.onnx")`')
+    subject, problem = (
+        "argument `model`",
+        f"got {type(model).__name__}, expected a model or the path it was loaded from",
+    )
+    raise OptionTypeError.about(subject, problem, 'pass for example `glowplug.unload("model.onnx")`')
 
 
 def configure(*, memory_budget: int | None) -> None:

@@ -29,12 +29,12 @@ impl LibrarySearch {
     /// The library to open.
     pub fn find(&self) -> Result<PathBuf> {
         if let Some(path) = &self.explicit {
-            return if path.is_file() {
-                Ok(path.clone())
-            } else {
-                let subject = format!("GLOWPLUG_ORT_LIBRARY={}", path.display());
-                Err(Error::new(ErrorKind::Library, subject, "no such file", "name an existing file, or unset it"))
-            };
+            if path.is_file() {
+                return Ok(path.clone());
+            }
+            let subject = format!("GLOWPLUG_ORT_LIBRARY={}", path.display());
+            let problem = if path.exists() { "not a file" } else { "no such file" };
+            return Err(Error::new(ErrorKind::Library, subject, problem, "name a library's file, or unset it"));
         }
         let packages = self.package_folders.iter().map(|folder| folder.join("onnxruntime").join("capi"));
         let folders: Vec<PathBuf> = self.bundled.iter().cloned().chain(packages).collect();
@@ -109,7 +109,7 @@ fn library_error(path: &Path, problem: impl Into<String>) -> Error {
 fn check(path: &Path) -> Result<String> {
     // SAFETY: running the initialisers of a library that the user or this package names is what loading it means.
     let library = unsafe { libloading::Library::new(path) }
-        .map_err(|error| library_error(path, format!("cannot be opened: {error}")))?;
+        .map_err(|error| library_error(path, format!("cannot be opened: {}", with_cause(&error))))?;
     // SAFETY: `OrtGetApiBase` has had this signature since ONNX Runtime 1.0.
     let base = unsafe { library.get::<unsafe extern "C" fn() -> *const ::ort::sys::OrtApiBase>(b"OrtGetApiBase\0") }
         .map_err(|_| library_error(path, "is not ONNX Runtime: it has no function `OrtGetApiBase`"))?;
@@ -125,6 +125,11 @@ fn check(path: &Path) -> Result<String> {
     // `ort` opens it again in a moment; closing it in between would run its initialisers twice.
     std::mem::forget(library);
     Ok(version)
+}
+
+/// The loader's own words stand behind the error, not in it.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn minor_version(version: &str) -> Option<u32> {
