@@ -42,7 +42,7 @@ TASKS = 8
 def clean_registry() -> Iterator[None]:
     forget_everything()
     yield
-    forget_everything()
+    gp.configure(memory_budget=None)
 
 
 @pytest.fixture

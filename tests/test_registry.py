@@ -31,7 +31,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel
 def clean_registry() -> Iterator[None]:
     forget_everything()
     yield
-    forget_everything()
+    gp.configure(memory_budget=None)
 
 
 def loaded_bytes() -> int:

@@ -43,7 +43,7 @@ THREADS = 8
 def clean_registry() -> Iterator[None]:
     forget_everything()
     yield
-    forget_everything()
+    gp.configure(memory_budget=None)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ Frozen: TypeAlias = "tuple[object, ...]"
 def clean_registry() -> Iterator[None]:
     forget_everything()
     yield
-    forget_everything()
+    gp.configure(memory_budget=None)
 
 
 # --- The interpreter is left ------------------------------------------------------------------------------------------
