@@ -7,25 +7,38 @@ BIN := $(abspath $(VENV))/bin
 DEMO := .venv-demo
 # The newest Python that runs and is new enough; `make PYTHON=…` chooses another.
 PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
-	"$$python" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+	"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 RUST := $(shell find src -name '*.rs') Cargo.toml Cargo.lock build.rs pyproject.toml
 # maturin and the build script take the environment's own Python; cargo finds maturin's zig on the path.
 BUILD := env -u CONDA_PREFIX VIRTUAL_ENV=$(abspath $(VENV)) PYO3_PYTHON=$(BIN)/python PATH=$(BIN):$$PATH
-WHEELS := target/wheels
+# Not target/wheels: `pip install .` leaves its own wheel there.
+WHEELS := target/portable
+# Another Python than the environment's was asked for, or the environment's is gone.
+VERSION := import sys; print(sys.base_prefix, sys.version)
+OTHER_PYTHON = $(if $(filter command environment,$(firstword $(origin PYTHON))),$(shell \
+	test "$$($(PYTHON) -c '$(VERSION)' 2>&1)" = "$$($(BIN)/python -c '$(VERSION)' 2>&1)" || echo FORCE))
+# A module that `develop` did not put there, or none at all.
+STRANGE_MODULE := $(shell find python/glowplug -maxdepth 1 -name '*.so' -newer $(VENV)/.developed 2>/dev/null; \
+	test -n "$$(find python/glowplug -maxdepth 1 -name '*.so')" || echo none)
+# A build that these lead to would win over the environment's.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: FORCE
+FORCE:
 
 .PHONY: help
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.tools: pyproject.toml
+$(VENV)/.tools: pyproject.toml $(OTHER_PYTHON)
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make PYTHON=…"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(if $(OTHER_PYTHON),--clear) $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
 # A module left by another build, under another name, would win over the new one.
-$(VENV)/.developed: $(VENV)/.tools $(RUST)
+$(VENV)/.developed: $(VENV)/.tools $(RUST) $(if $(STRANGE_MODULE),FORCE)
 	rm -f python/glowplug/*.so
 	$(BUILD) maturin develop --release --quiet
 	@touch $@
@@ -82,7 +95,7 @@ docs: $(VENV)/.tools  ## build the documentation into target/site
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps
 
 .PHONY: wheel
-wheel: $(WHEELS)/.built  ## build the portable wheel into target/wheels
+wheel: $(WHEELS)/.built  ## build the portable wheel into target/portable
 
 # The version after the name of the platform is the oldest glibc the wheel runs on; Amazon Linux 2023 has 2.34.
 $(WHEELS)/.built: $(VENV)/.tools $(RUST) README.md $(shell find python -name '*.py*' -not -path '*/__pycache__/*')

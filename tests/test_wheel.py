@@ -37,7 +37,7 @@ def wheel() -> Path:
     named = os.environ.get("GLOWPLUG_WHEEL")
     if not named:
         subprocess.run(["make", "wheel"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        (found,) = (ROOT / "target" / "wheels").glob("*.whl")
+        (found,) = (ROOT / "target" / "portable").glob("*.whl")
         return found
     return ROOT / named
 
