@@ -35,7 +35,7 @@ MAY_USE: dict[str, set[str]] = {
     "source": {"digest", "error", "onnx"},
     # What runs it.
     "engine": {"error", "signature", "tensor"},
-    "engine/ort": {"engine", "error", "onnx", "options", "signature", "tensor"},
+    "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "tensor"},
     "session": {
         "classifier",
         "digest",

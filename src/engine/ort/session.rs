@@ -15,6 +15,7 @@ use super::notices::Notices;
 use super::run::Runner;
 use crate::engine::{Engine, EngineFacts};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork;
 use crate::onnx::ModelFacts;
 use crate::options::{LoadOptions, Optimization};
 use crate::signature::{Dim, Port, PortType, Signature};
@@ -48,6 +49,7 @@ impl OrtEngine {
         facts: &ModelFacts,
     ) -> Result<Self> {
         let notices = Arc::new(Notices::default());
+        let _whole = fork::keep_whole();
         let create = || create(runtime, source, options, &notices);
         // The ort crate panics over value types it does not know, for example a sequence of sequences.
         let session = catch_unwind(AssertUnwindSafe(|| with_stack(stack_needed(source, facts), create)));
