@@ -31,11 +31,6 @@ impl Digest {
         }
         Ok(Self(finish(&hasher, length, external.len() as u64)))
     }
-
-    /// Reads what `Display` writes.
-    pub fn from_hex(hex: &str) -> Option<Self> {
-        blake3::Hash::from_hex(hex).ok().map(|hash| Self(*hash.as_bytes()))
-    }
 }
 
 /// The model's length and the number of files separate contents that would join to the same bytes.
@@ -149,8 +144,6 @@ mod tests {
         assert_ne!(of("a", &["w"]), of("a", &["v"]));
         assert_ne!(of("a", &["w"]), of("a", &[]));
         assert_ne!(of("a", &["w", "v"]), of("a", &["v", "w"]));
-        assert_eq!(Digest::from_hex(&of("a", &[]).to_string()), Some(of("a", &[])));
-        assert_eq!(Digest::from_hex("xyz"), None);
     }
 
     #[test]

@@ -264,11 +264,6 @@ impl Registry {
         drop(gone);
     }
 
-    /// The bound set last.
-    pub fn budget(&self) -> Option<u64> {
-        self.lock().budget
-    }
-
     /// The session last loaded for `place`, and whether its file has changed since.
     fn known(&self, place: &Place, recheck: Recheck) -> Option<(Arc<Session>, bool)> {
         let (session, file) = {
