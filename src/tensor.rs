@@ -157,13 +157,67 @@ unsafe impl Send for RawData {}
 // SAFETY: as above; inputs are only read.
 unsafe impl Sync for RawData {}
 
+/// Plain elements in memory of our own, aligned for every dtype.
+#[derive(Debug, Clone, Default)]
+pub struct Buffer {
+    words: Vec<u64>,
+    bytes: usize,
+}
+
+impl Buffer {
+    /// This many bytes, all zero.
+    pub fn zeroed(bytes: usize) -> Self {
+        Self { words: vec![0; bytes.div_ceil(size_of::<u64>())], bytes }
+    }
+
+    /// The elements as bytes, in row-major order and native endianness.
+    #[allow(unsafe_code)]
+    pub fn as_bytes(&self) -> &[u8] {
+        // SAFETY: the words are initialised memory of at least `bytes` bytes, and every bit pattern is a byte.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.bytes) }
+    }
+
+    /// The elements as bytes to write.
+    #[allow(unsafe_code)]
+    pub fn as_bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `as_bytes`, and the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), self.bytes) }
+    }
+
+    /// Makes room for `more` bytes at the end, zero, and gives them to be written.
+    pub fn grow(&mut self, more: usize) -> &mut [u8] {
+        let start = self.bytes;
+        self.bytes += more;
+        self.words.resize(self.bytes.div_ceil(size_of::<u64>()), 0);
+        &mut self.as_bytes_mut()[start..]
+    }
+}
+
 /// The elements of an input.
 #[derive(Debug)]
 pub enum Elements {
     /// Memory of the caller, read in place.
     Raw(RawData),
+    /// Memory that travels with the tensor.
+    Owned(Buffer),
     /// Text, which the engine copies in any case.
     Strings(Strings),
+}
+
+impl Elements {
+    /// Where plain elements lie, valid while these elements live; `None` for text.
+    #[allow(unsafe_code)]
+    pub fn raw(&self) -> Option<RawData> {
+        match self {
+            Self::Raw(data) => Some(*data),
+            Self::Owned(buffer) => {
+                let pointer = NonNull::from(buffer.as_bytes()).cast();
+                // SAFETY: the buffer owns these bytes and is aligned to 8, enough for every dtype. Inputs are only read.
+                Some(unsafe { RawData::new(pointer, buffer.bytes) })
+            }
+            Self::Strings(_) => None,
+        }
+    }
 }
 
 /// One input of a run.
@@ -258,6 +312,19 @@ mod tests {
         for (shape, expected) in cases {
             assert_eq!(element_count(shape), expected, "{shape:?}");
         }
+    }
+
+    #[test]
+    fn buffers_grow_and_stay_aligned() {
+        let mut buffer = Buffer::zeroed(3);
+        buffer.as_bytes_mut().copy_from_slice(&[1, 2, 3]);
+        buffer.grow(0).copy_from_slice(&[]);
+        buffer.grow(10)[9] = 7;
+        assert_eq!(buffer.as_bytes(), [1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+        let elements = Elements::Owned(buffer);
+        let raw = elements.raw().unwrap();
+        assert_eq!((raw.bytes(), raw.pointer().as_ptr().align_offset(8)), (13, 0));
+        assert!(Elements::Strings(Strings::default()).raw().is_none());
     }
 
     #[test]

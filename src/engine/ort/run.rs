@@ -126,13 +126,14 @@ impl Runner {
         let mut owned_inputs = SmallVec::<[OwnedValue; 4]>::with_capacity(inputs.len());
         let mut input_names = SmallVec::<[*const c_char; 4]>::with_capacity(inputs.len());
         for tensor in inputs {
-            owned_inputs.push(match &tensor.elements {
-                Elements::Raw(data) => {
+            owned_inputs.push(match (&tensor.elements, tensor.elements.raw()) {
+                (Elements::Strings(strings), _) => strings_tensor(strings, &tensor.shape)?,
+                (_, Some(data)) => {
                     let dtype =
                         signature.input_dtype(tensor.index).map_err(|error| ::ort::Error::new(error.to_string()))?;
-                    self.borrow(*data, dtype, &tensor.shape)?
+                    self.borrow(data, dtype, &tensor.shape)?
                 }
-                Elements::Strings(strings) => strings_tensor(strings, &tensor.shape)?,
+                (_, None) => return Err(::ort::Error::new("an input without elements")),
             });
             input_names.push(self.input_names[tensor.index].as_ptr());
         }
