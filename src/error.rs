@@ -28,6 +28,8 @@ pub enum ErrorKind {
     OutOfMemory,
     /// The model was closed before the call.
     Closed,
+    /// The caller asked a run to end early.
+    Stopped,
 }
 
 /// Shorthand for results of this crate.

@@ -2,6 +2,7 @@
 //!
 //! The core is plain Rust; the shell for Python is the feature `python`.
 
+pub mod batch;
 pub mod classifier;
 pub mod digest;
 pub mod engine;
@@ -12,13 +13,16 @@ pub mod lru;
 pub mod metrics;
 pub mod onnx;
 pub mod options;
+pub mod pace;
 pub mod registry;
 pub mod reload;
 pub mod session;
 pub mod signature;
 pub mod single_flight;
 pub mod source;
+pub mod stop;
 pub mod tensor;
+pub mod threads;
 
 #[cfg(test)]
 mod testing;

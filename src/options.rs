@@ -8,42 +8,64 @@ const MOST_THREADS: i64 = 1024;
 /// Options that change the session a model gets. Part of the registry's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LoadOptions {
-    /// Threads that one run of the engine may use inside operators (intra-op threads).
+    /// Threads that one call may use.
     pub threads: usize,
+    /// How a call of many rows is run.
+    pub batch: Batch,
     /// How far the engine may rewrite the graph.
     pub optimization: Optimization,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { threads: 1, optimization: Optimization::All }
+        Self { threads: 1, batch: Batch::default(), optimization: Optimization::default() }
     }
 }
 
 impl LoadOptions {
-    /// Checks `threads` as it comes from a caller; `None` means the default.
-    ///
-    /// The default is one thread: on the small, quota-bound machines of serverless platforms more intra-op threads
-    /// lose (see `docs/decisions/0004-threads.md`).
-    pub fn new(threads: Option<i64>, optimization: &str) -> Result<Self> {
-        let threads = match threads {
-            None => 1,
-            Some(threads @ 1..=MOST_THREADS) => usize::try_from(threads).unwrap_or(1),
-            Some(threads) => {
-                return Err(Error::new(
-                    ErrorKind::Option,
-                    "option `threads`",
-                    format!("got {threads}, expected a whole number from 1 to {MOST_THREADS}"),
-                    "leave `threads` out to let glowplug choose",
-                ));
-            }
-        };
-        Ok(Self { threads, optimization: Optimization::parse(optimization)? })
+    /// Checks options as they come from a caller.
+    pub fn new(threads: i64, batch: &str, optimization: &str) -> Result<Self> {
+        let known = usize::try_from(threads).ok().filter(|_| (1..=MOST_THREADS).contains(&threads));
+        let threads = known.ok_or_else(|| {
+            let problem = format!("got {threads}, expected a whole number from 1 to {MOST_THREADS}");
+            Error::new(ErrorKind::Option, "option `threads`", problem, "leave `threads` out to let glowplug choose")
+        })?;
+        let (batch, optimization) = (Batch::parse(batch)?, Optimization::parse(optimization)?);
+        Ok(Self { threads, batch, optimization })
+    }
+}
+
+/// How a call of many rows is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Batch {
+    /// In pieces where the graph proves that rows do not depend on each other, and that is faster.
+    #[default]
+    Auto,
+    /// As one run of the engine.
+    Serial,
+    /// In pieces also where the graph proves nothing: the caller vouches for it.
+    Rows,
+}
+
+impl Batch {
+    const NAMES: [(&'static str, Self); 3] = [("auto", Self::Auto), ("serial", Self::Serial), ("rows", Self::Rows)];
+
+    fn parse(name: &str) -> Result<Self> {
+        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, batch)| *batch).ok_or_else(|| {
+            let problem = format!("got {name:?}, expected \"auto\", \"serial\" or \"rows\"");
+            Error::new(ErrorKind::Option, "option `batch`", problem, "leave `batch` out to let glowplug choose")
+        })
+    }
+
+    /// The name a user writes.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, batch)| *batch == self).map_or("auto", |(name, _)| name)
     }
 }
 
 /// Graph optimisation levels of the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Optimization {
     /// The graph as it is.
     Off,
@@ -52,6 +74,7 @@ pub enum Optimization {
     /// Fusions of operators as well.
     Extended,
     /// Memory-layout changes for this machine as well.
+    #[default]
     All,
 }
 
@@ -84,19 +107,30 @@ mod tests {
     #[test]
     fn values_are_checked() {
         let cases = [
-            (None, "all", Some((1, Optimization::All))),
-            (Some(1), "off", Some((1, Optimization::Off))),
-            (Some(1024), "extended", Some((1024, Optimization::Extended))),
-            (Some(0), "all", None),
-            (Some(-1), "all", None),
-            (Some(1025), "all", None),
-            (None, "max", None),
-            (None, "", None),
+            (1, "auto", "all", Some(LoadOptions::default())),
+            (
+                2,
+                "serial",
+                "off",
+                Some(LoadOptions { threads: 2, batch: Batch::Serial, optimization: Optimization::Off }),
+            ),
+            (
+                1024,
+                "rows",
+                "basic",
+                Some(LoadOptions { threads: 1024, batch: Batch::Rows, optimization: Optimization::Basic }),
+            ),
+            (0, "auto", "all", None),
+            (-1, "auto", "all", None),
+            (1025, "auto", "all", None),
+            (1, "auto", "max", None),
+            (1, "auto", "", None),
+            (1, "columns", "all", None),
         ];
-        for (threads, optimization, expected) in cases {
-            let got = LoadOptions::new(threads, optimization);
+        for (threads, batch, optimization, expected) in cases {
+            let got = LoadOptions::new(threads, batch, optimization);
             match expected {
-                Some((threads, optimization)) => assert_eq!(got, Ok(LoadOptions { threads, optimization })),
+                Some(expected) => assert_eq!(got, Ok(expected)),
                 None => assert_eq!(got.map_err(|error| error.kind()), Err(ErrorKind::Option)),
             }
         }
@@ -106,6 +140,9 @@ mod tests {
     fn names_round_trip() {
         for name in ["off", "basic", "extended", "all"] {
             assert_eq!(Optimization::parse(name).map(Optimization::name), Ok(name));
+        }
+        for name in ["auto", "serial", "rows"] {
+            assert_eq!(Batch::parse(name).map(Batch::name), Ok(name));
         }
     }
 }

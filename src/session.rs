@@ -15,8 +15,10 @@ use crate::fork;
 use crate::metrics::{Metrics, Snapshot};
 use crate::onnx::{Classes, ModelFacts};
 use crate::options::LoadOptions;
+use crate::pace::Pace;
 use crate::signature::{Port, Signature};
 use crate::source::ModelFile;
+use crate::stop::Stop;
 use crate::tensor::{InputTensor, OutputBuffer, OutputRequest, Shape, Value};
 
 /// What is known of the first dimension of an output that the model does not name.
@@ -26,8 +28,33 @@ const ROWS_AS_INPUT: u8 = 1;
 /// It is not the number of input rows, or the engine did not accept a buffer for this output.
 const ROWS_NEVER: u8 = 2;
 
+/// A run that took longer may do so again, and callers want to be able to end it.
+const SLOW: Duration = Duration::from_millis(30);
+
 /// What buffers are filled with to see whether they are written: an unlikely number in every dtype.
 const UNWRITTEN: u8 = 0xA5;
+
+/// Whether rows gave the same answers together and apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// It was not tried yet.
+    Unknown,
+    /// They did.
+    Agrees,
+    /// They did not: the model has to see all rows of a call at once.
+    Differs,
+}
+
+/// Threads of a session, decided when it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThreadPlan {
+    /// Threads that one run may use inside operators (intra-op threads).
+    pub intra: usize,
+    /// Threads that the rows of a batch may be shared among.
+    pub rows: usize,
+    /// Why it is so, in words.
+    pub why: &'static str,
+}
 
 /// Where a session's model came from.
 #[derive(Debug)]
@@ -50,6 +77,11 @@ pub struct Session {
     output_rows: Vec<AtomicU8>,
     /// Outputs that the engine is known to write into buffers.
     writes_buffers: Vec<AtomicBool>,
+    agreement: Vec<AtomicU8>,
+    pace: Pace,
+    /// Whether a run of a few rows took long.
+    slow: AtomicBool,
+    threads: ThreadPlan,
     running: AtomicUsize,
     generation: AtomicU32,
     loaded_at: Instant,
@@ -62,6 +94,7 @@ impl Session {
     pub fn new(
         engine: Box<dyn Engine>,
         options: LoadOptions,
+        threads: ThreadPlan,
         origin: Origin,
         facts: ModelFacts,
         load_time: Duration,
@@ -71,6 +104,10 @@ impl Session {
             probabilities: classifier::find(outputs, &facts),
             output_rows: outputs.iter().map(|port| AtomicU8::new(first_state(port, engine.signature()))).collect(),
             writes_buffers: outputs.iter().map(|_| AtomicBool::new(false)).collect(),
+            agreement: outputs.iter().map(|_| AtomicU8::new(0)).collect(),
+            pace: Pace::default(),
+            slow: AtomicBool::new(false),
+            threads,
             engine: Arc::from(engine),
             options,
             origin,
@@ -123,6 +160,52 @@ impl Session {
     /// What the engine logged since the last call.
     pub fn take_notices(&self) -> Vec<String> {
         self.engine.take_notices()
+    }
+
+    /// Its threads.
+    pub fn threads(&self) -> ThreadPlan {
+        self.threads
+    }
+
+    /// Threads that the rows of a batch may be shared among.
+    pub fn row_threads(&self) -> usize {
+        self.threads.rows
+    }
+
+    /// What its runs took so far.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Whether even a few rows took so long that a caller should not wait blindly.
+    pub fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
+    }
+
+    /// Number of rows of a call.
+    #[allow(clippy::unused_self)]
+    pub fn rows(&self, inputs: &[InputTensor]) -> u64 {
+        u64::try_from(rows_of(inputs)).unwrap_or(0)
+    }
+
+    /// Whether rows gave the same answers for an output together and apart.
+    pub fn agreement(&self, output: usize) -> Agreement {
+        match self.agreement[output].load(Ordering::Relaxed) {
+            0 => Agreement::Unknown,
+            1 => Agreement::Agrees,
+            _ => Agreement::Differs,
+        }
+    }
+
+    /// Notes what was found; once rows have differed, nothing makes up for it.
+    pub fn note_agreement(&self, output: usize, found: Agreement) {
+        self.agreement[output].fetch_max(found as u8, Ordering::Relaxed);
+    }
+
+    /// Why the graph does not prove that an output's rows depend on the input's same rows alone; `None` if it does.
+    #[allow(clippy::unused_self)]
+    pub fn unproven_because(&self, _output: usize) -> Option<&str> {
+        Some("the graph was not looked at")
     }
 
     /// Counters.
@@ -184,7 +267,7 @@ impl Session {
         if made == now {
             return true;
         }
-        let is_whole = self.options.threads == 1 && self.running.load(Ordering::Relaxed) == 0;
+        let is_whole = self.threads.intra == 1 && self.running.load(Ordering::Relaxed) == 0;
         if is_whole {
             self.generation.store(now, Ordering::Relaxed);
         }
@@ -209,25 +292,54 @@ impl Session {
     /// An output whose shape turns out otherwise than declared comes back as a value, and gets no buffer from then on.
     pub fn run(&self, inputs: &[InputTensor], requests: &mut [OutputRequest]) -> Result<Vec<Value>> {
         self.signature().check_complete(inputs)?;
-        let _running = Running::new(&self.running);
         let started = Instant::now();
+        let ran = self.execute_since(started, inputs, requests, None);
+        let (elapsed, ran) = ran.map_or_else(|error| (Duration::ZERO, Err(error)), |(values, time)| (time, Ok(values)));
+        self.record(self.rows(inputs), elapsed, ran.is_ok());
+        ran
+    }
+
+    /// Counts a call.
+    pub fn record(&self, rows: u64, elapsed: Duration, is_ok: bool) {
+        if is_ok { self.metrics.record_run(rows, elapsed) } else { self.metrics.record_error() }
+    }
+
+    /// Runs without counting the call, of which this may be a part. Inputs are complete.
+    pub fn execute(
+        &self,
+        inputs: &[InputTensor],
+        requests: &mut [OutputRequest],
+        stop: Option<&Stop>,
+    ) -> Result<Vec<Value>> {
+        self.execute_since(Instant::now(), inputs, requests, stop).map(|(values, _)| values)
+    }
+
+    fn execute_since(
+        &self,
+        started: Instant,
+        inputs: &[InputTensor],
+        requests: &mut [OutputRequest],
+        stop: Option<&Stop>,
+    ) -> Result<(Vec<Value>, Duration)> {
+        let _running = Running::new(&self.running);
         let unproven = self.mark_unproven(requests);
-        let mut ran = self.engine.run(inputs, requests);
+        let mut ran = self.engine.run(inputs, requests, stop);
         if ran.is_ok() && unproven && !self.prove(requests) {
             let unwritten = "an output was not written where it was asked to be";
             ran = Err(Error::new(ErrorKind::Engine, self.signature().model(), unwritten, "report this as a bug"));
         }
-        if ran.is_err() && requests.iter().any(|request| request.buffer.is_some()) {
-            ran = self.run_without_buffers(inputs, requests, ran);
+        let is_stopped = stop.is_some_and(Stop::is_stopped);
+        if ran.is_err() && !is_stopped && requests.iter().any(|request| request.buffer.is_some()) {
+            ran = self.run_without_buffers(inputs, requests, stop, ran);
         }
-        match &ran {
-            Ok(values) => {
-                self.learn_rows(inputs, requests, values);
-                self.metrics.record_run(u64::try_from(rows_of(inputs)).unwrap_or(0), started.elapsed());
-            }
-            Err(_) => self.metrics.record_error(),
+        let values = ran?;
+        let elapsed = started.elapsed();
+        self.learn_rows(inputs, requests, &values);
+        self.pace.record(self.rows(inputs), elapsed);
+        if elapsed >= SLOW {
+            self.slow.store(true, Ordering::Relaxed);
         }
-        ran
+        Ok((values, elapsed))
     }
 
     /// Fills buffers of outputs that were never seen to be written. ONNX Runtime 1.32 leaves the buffer of an output that
@@ -263,10 +375,11 @@ impl Session {
         &self,
         inputs: &[InputTensor],
         requests: &mut [OutputRequest],
+        stop: Option<&Stop>,
         failed: Result<Vec<Value>>,
     ) -> Result<Vec<Value>> {
         let buffers: SmallVec<[_; 4]> = requests.iter_mut().map(|request| request.buffer.take()).collect();
-        let Ok(values) = self.engine.run(inputs, requests) else { return failed };
+        let Ok(values) = self.engine.run(inputs, requests, stop) else { return failed };
         for ((request, buffer), value) in requests.iter().zip(&buffers).zip(&values) {
             let as_expected = match (buffer, value) {
                 (Some(buffer), Value::Tensor(tensor)) => buffer.shape == tensor.shape,

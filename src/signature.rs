@@ -243,6 +243,20 @@ impl Signature {
         }
     }
 
+    /// Whether the first dimension of input `index` may differ from call to call, so that it can be that of the rows.
+    pub fn is_row_input(&self, index: usize) -> bool {
+        matches!(self.inputs[index].dims(), Some([Dim::Symbol(_) | Dim::Unknown, ..]))
+    }
+
+    /// The number of rows that every input with rows has; `None` if they differ, there are none, or a rank is open.
+    pub fn common_rows(&self, given: &[InputTensor]) -> Option<usize> {
+        let is_open = |tensor: &InputTensor| self.inputs[tensor.index].dims().is_none();
+        let mut rows = given.iter().filter(|tensor| self.is_row_input(tensor.index)).map(|tensor| tensor.shape.first());
+        let first = *rows.next()??;
+        let agree = rows.all(|rows| rows == Some(&first)) && !given.iter().any(is_open);
+        agree.then(|| usize::try_from(first).ok()).flatten()
+    }
+
     fn index(&self, ports: &[Port], noun: &str, name: &str) -> Result<usize> {
         if let Some(index) = ports.iter().position(|port| port.name == name) {
             return Ok(index);

@@ -1,6 +1,7 @@
 //! Tensors without static types: views of the caller's memory and values the engine made.
 
 use std::fmt;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 use smallvec::SmallVec;
@@ -100,10 +101,36 @@ impl Strings {
         self.ends.is_empty()
     }
 
+    /// Those of a range of positions, copied; those beyond the end are left out.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let ends = self.ends.get(range.start..range.end.min(self.ends.len())).unwrap_or_default();
+        let start = range.start.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let end = ends.last().copied().unwrap_or(start);
+        Self { text: self.text[start..end].to_owned(), ends: ends.iter().map(|end| end - start).collect() }
+    }
+
+    /// Appends all of `more`.
+    pub fn append(&mut self, more: &Self) {
+        let before = self.text.len();
+        self.text.push_str(&more.text);
+        self.ends.extend(more.ends.iter().map(|end| before + end));
+    }
+
     /// Them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Strings {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
+        let mut strings = Self::default();
+        for text in texts {
+            strings.push(text);
+        }
+        strings
     }
 }
 
@@ -133,6 +160,26 @@ impl RawData {
     /// Its size.
     pub fn bytes(self) -> usize {
         self.bytes
+    }
+
+    /// `bytes` bytes from `start` on, or `None` if they are not all in it.
+    #[allow(unsafe_code)]
+    pub fn part(self, start: usize, bytes: usize) -> Option<Self> {
+        let end = start.checked_add(bytes)?;
+        // SAFETY: the part lies within memory that is valid by the contract of `new`.
+        (end <= self.bytes).then(|| Self { pointer: unsafe { self.pointer.add(start) }, bytes })
+    }
+
+    /// Copies `bytes` to an output's memory; says whether they are just as many.
+    #[allow(unsafe_code)]
+    pub(crate) fn copy_from(self, bytes: &[u8]) -> bool {
+        if bytes.len() != self.bytes {
+            return false;
+        }
+        // SAFETY: by the contract of `new`, an output's memory is valid for writes and nobody else looks at it, so that it
+        // does not overlap `bytes`.
+        unsafe { self.pointer.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        true
     }
 
     /// Sets every byte of an output's memory.
@@ -231,8 +278,51 @@ pub struct InputTensor {
     pub elements: Elements,
 }
 
+impl InputTensor {
+    /// The rows of a range, which is not beyond the end; plain elements stay where they are.
+    ///
+    /// The result must not be used after this tensor is gone.
+    pub fn rows(&self, range: Range<usize>) -> Option<Self> {
+        let rows = usize::try_from(*self.shape.first()?).ok()?;
+        let mut shape = self.shape.clone();
+        shape[0] = i64::try_from(range.len()).ok()?;
+        let elements = match &self.elements {
+            Elements::Strings(strings) => {
+                let per_row = strings.len().checked_div(rows)?;
+                Elements::Strings(strings.part(range.start * per_row..range.end * per_row))
+            }
+            plain => Elements::Raw(row_range(plain.raw()?, rows, &range)?),
+        };
+        Some(Self { index: self.index, shape, elements })
+    }
+
+    /// The same tensor without its elements' ownership, under the same condition.
+    pub fn borrowed(&self) -> Option<Self> {
+        let elements = match &self.elements {
+            Elements::Strings(strings) => Elements::Strings(strings.clone()),
+            plain => Elements::Raw(plain.raw()?),
+        };
+        Some(Self { index: self.index, shape: self.shape.clone(), elements })
+    }
+}
+
+impl OutputBuffer {
+    /// The rows of a range, which is not beyond the end.
+    pub fn rows(&self, range: Range<usize>) -> Option<Self> {
+        let rows = usize::try_from(*self.shape.first()?).ok()?;
+        let mut shape = self.shape.clone();
+        shape[0] = i64::try_from(range.len()).ok()?;
+        Some(Self { shape, data: row_range(self.data, rows, &range)? })
+    }
+}
+
+fn row_range(data: RawData, rows: usize, range: &Range<usize>) -> Option<RawData> {
+    let per_row = data.bytes().checked_div(rows)?;
+    data.part(range.start.checked_mul(per_row)?, range.len().checked_mul(per_row)?)
+}
+
 /// One output of a run that the caller wants.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OutputRequest {
     /// Which output of the signature.
     pub index: usize,
@@ -288,6 +378,12 @@ pub trait Storage: Send {
     fn bytes(&self) -> &[u8];
 }
 
+impl Storage for Buffer {
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl Storage for Vec<u8> {
     fn bytes(&self) -> &[u8] {
         self
@@ -325,6 +421,29 @@ mod tests {
         let raw = elements.raw().unwrap();
         assert_eq!((raw.bytes(), raw.pointer().as_ptr().align_offset(8)), (13, 0));
         assert!(Elements::Strings(Strings::default()).raw().is_none());
+    }
+
+    #[test]
+    fn rows_are_cut_out() {
+        let mut buffer = Buffer::zeroed(24);
+        (0..24).zip(buffer.as_bytes_mut()).for_each(|(value, byte)| *byte = value);
+        let whole = InputTensor { index: 1, shape: Shape::from_slice(&[3, 2]), elements: Elements::Owned(buffer) };
+        for (range, start) in [(0..3, 0), (1..2, 8), (2..3, 16), (3..3, 24)] {
+            let part = whole.rows(range.clone()).unwrap();
+            assert_eq!(part.shape[..], [i64::try_from(range.len()).unwrap(), 2]);
+            let (all, part) = (whole.elements.raw().unwrap(), part.elements.raw().unwrap());
+            assert_eq!(part.pointer().as_ptr() as usize - all.pointer().as_ptr() as usize, start);
+            assert_eq!(part.bytes(), range.len() * 8);
+        }
+        assert!(whole.rows(2..4).is_none(), "beyond the end");
+        let strings = Strings::from_iter(["a", "", "bc", "d"]);
+        let whole = InputTensor { index: 0, shape: Shape::from_slice(&[2, 2]), elements: Elements::Strings(strings) };
+        let Elements::Strings(part) = whole.rows(1..2).unwrap().elements else { panic!() };
+        assert_eq!(part.iter().collect::<Vec<_>>(), ["bc", "d"]);
+        let mut joined = part.part(1..2);
+        joined.append(&part);
+        assert_eq!(joined.iter().collect::<Vec<_>>(), ["d", "bc", "d"]);
+        assert_eq!(part.part(0..0).len() + part.part(2..9).len(), 0);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::ModelFacts;
 use crate::options::LoadOptions;
 use crate::registry::Loader;
-use crate::session::{Origin, Session};
+use crate::session::{Origin, Session, ThreadPlan};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::source::ModelFile;
+use crate::stop::Stop;
 use crate::tensor::{DType, EngineTensor, InputTensor, OutputRequest, Shape, Value};
 
 /// An ONNX file of an empty graph, `padding` bytes longer than the smallest; `tag` makes contents differ.
@@ -21,6 +22,8 @@ pub(crate) fn model_bytes(padding: usize, tag: u8) -> Vec<u8> {
     // Field 7 (graph) is empty, field 6 (doc_string) holds the tag.
     [&[7 << 3 | 2, 0, 6 << 3 | 2, length][..], &name].concat()
 }
+
+const ONE_THREAD: ThreadPlan = ThreadPlan { intra: 1, rows: 1, why: "a test" };
 
 pub(crate) fn port(name: &str, dims: &[Dim]) -> Port {
     Port { name: name.to_owned(), port_type: PortType::Tensor(DType::Float32, dims.to_vec()), required: true }
@@ -40,7 +43,7 @@ impl Engine for FakeEngine {
         &self.signature
     }
 
-    fn run(&self, inputs: &[InputTensor], outputs: &[OutputRequest]) -> Result<Vec<Value>> {
+    fn run(&self, inputs: &[InputTensor], outputs: &[OutputRequest], _: Option<&Stop>) -> Result<Vec<Value>> {
         self.runs.fetch_add(1, SeqCst);
         let shape = (self.shape)(&inputs[0].shape);
         let answer = |request: &OutputRequest| match &request.buffer {
@@ -85,7 +88,7 @@ fn fake_session(output: &[Dim], shape: fn(&[i64]) -> Shape, writes: bool) -> (Se
     let signature = Signature::new("fake", inputs, vec![port("y", output)]);
     let engine = Box::new(FakeEngine { signature, shape, runs: Arc::clone(&runs), writes });
     let origin = Origin::Bytes(crate::digest::Digest::of_bytes(b"fake"), 4);
-    (Session::new(engine, LoadOptions::default(), origin, ModelFacts::default(), Duration::ZERO), runs)
+    (Session::new(engine, LoadOptions::default(), ONE_THREAD, origin, ModelFacts::default(), Duration::ZERO), runs)
 }
 
 /// Counts what it loads; files that contain the byte `!` fail.
@@ -105,7 +108,7 @@ impl FakeLoader {
         }
         let signature = Signature::new("fake", vec![port("x", &[])], vec![port("y", &[])]);
         let engine = Box::new(FakeEngine { signature, shape: Shape::from_slice, runs: Arc::default(), writes: true });
-        Ok(Session::new(engine, options, origin, ModelFacts::default(), Duration::ZERO))
+        Ok(Session::new(engine, options, ONE_THREAD, origin, ModelFacts::default(), Duration::ZERO))
     }
 }
 

@@ -26,6 +26,8 @@ MAY_USE: dict[str, set[str]] = {
     "lru": set(),
     "single_flight": set(),
     "metrics": set(),
+    "pace": set(),
+    "stop": set(),
     "tensor": set(),
     "options": {"error"},
     # What a model is.
@@ -34,8 +36,9 @@ MAY_USE: dict[str, set[str]] = {
     "classifier": {"onnx", "signature", "tensor"},
     "source": {"digest", "error", "onnx"},
     # What runs it.
-    "engine": {"error", "signature", "tensor"},
-    "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "tensor"},
+    "engine": {"error", "signature", "stop", "tensor"},
+    "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "stop", "tensor"},
+    "threads": {"error", "fork"},
     "session": {
         "classifier",
         "digest",
@@ -45,10 +48,13 @@ MAY_USE: dict[str, set[str]] = {
         "metrics",
         "onnx",
         "options",
+        "pace",
         "signature",
         "source",
+        "stop",
         "tensor",
     },
+    "batch": {"error", "options", "session", "stop", "tensor", "threads"},
     # Who has it. These know sessions, and no engine.
     "registry": {"digest", "error", "fork", "lru", "onnx", "options", "session", "single_flight", "source"},
     "reload": {"digest", "error", "fork", "options", "registry", "session"},
@@ -57,6 +63,7 @@ MAY_USE: dict[str, set[str]] = {
     "lib": set(),
     # The shell, which only the crate's root names.
     "py": {
+        "batch",
         "classifier",
         "error",
         "onnx",
@@ -71,7 +78,7 @@ MAY_USE: dict[str, set[str]] = {
     "py/engine": {"engine/ort", "loader"},
 }
 #: Leaves that are kept free of every other module but the error.
-LEAVES = {"digest", "error", "fork", "lru", "metrics", "onnx", "options", "single_flight", "tensor"}
+LEAVES = {"digest", "error", "fork", "lru", "metrics", "onnx", "options", "pace", "single_flight", "stop", "tensor"}
 #: Crates that are somebody's business alone → who may name them.
 CRATES: dict[str, set[str]] = {
     "pyo3": {"py"},
@@ -80,7 +87,8 @@ CRATES: dict[str, set[str]] = {
     "libloading": {"engine/ort"},
     "libc": {"fork"},
     "blake3": {"digest"},
-    "arc_swap": {"registry", "reload", "session"},
+    "arc_swap": {"registry", "reload", "session", "threads"},
+    "rayon_core": {"threads"},
 }
 #: Files that may hold unsafe code → why.
 UNSAFE = {

@@ -136,7 +136,7 @@ model = glowplug.load(sys.argv[1])
 for _ in range(3):
     model.predict(np.zeros((5, 30), np.float32))
 assert facts() == before == (1, []), (before, facts())
-other = glowplug.load(sys.argv[1], threads=3)
+other = glowplug.load(sys.argv[1], threads=3, batch="serial")
 assert facts() == (3, []), facts()
 print(*sorted(os.listdir("/proc/self/fd")))
 """

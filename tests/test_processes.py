@@ -67,6 +67,8 @@ duplicates = pytest.mark.parametrize("duplicate", DUPLICATES.values(), ids=DUPLI
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"threads": 2},
+    {"threads": 2, "batch": "serial"},
+    {"batch": "rows"},
     {"optimization": "basic"},
     {"casting": "strict"},
     {"reload": 0},
@@ -87,7 +89,7 @@ def test_duplicate_is_the_same_session_with_the_same_options(
     assert other._handle.reference() == model._handle.reference()
     explained = other.explain()
     assert (explained["threads"], explained["optimization"]) == (
-        options.get("threads", 1),
+        options.get("threads", explained["threads"]),
         options.get("optimization", "all"),
     )
     assert answer(other) == 1
@@ -173,7 +175,7 @@ def test_model_of_a_path_pickles_although_bytes_were_first(path: Path) -> None:
 
 @pytest.fixture(params=[1, 2], ids=["threads1", "threads2"])
 def mlp(request: pytest.FixtureRequest, tmp_path: Path) -> gp.Model:
-    return gp.load(put(tmp_path / "mlp.onnx", models.mlp()), threads=request.param)
+    return gp.load(put(tmp_path / "mlp.onnx", models.mlp()), threads=request.param, batch="serial")
 
 
 @pytest.fixture
@@ -211,7 +213,7 @@ def test_pool_is_given_a_model_once(method: str, mlp: gp.Model, batches: list[np
 def test_executor_loads_in_its_processes(
     method: str, mlp: gp.Model, batches: list[np.ndarray[Any, Any]], tmp_path: Path
 ) -> None:
-    path, options = str(tmp_path / "mlp.onnx"), {"threads": mlp.explain()["threads"]}
+    path, options = str(tmp_path / "mlp.onnx"), {"threads": mlp.explain()["threads"], "batch": "serial"}
     executor = ProcessPoolExecutor(2, multiprocessing.get_context(method))
     try:
         futures = [executor.submit(worker_tasks.load_and_score, path, options, batch) for batch in batches]
@@ -258,13 +260,13 @@ def test_error_comes_back_from_a_pool(path: Path) -> None:
 @can_fork
 @pytest.mark.parametrize("threads", [1, 2])
 def test_child_scores_with_an_inherited_model(threads: int, tmp_path: Path) -> None:
-    model = gp.load(put(tmp_path / "mlp.onnx", models.mlp()), threads=threads)
+    model = gp.load(put(tmp_path / "mlp.onnx", models.mlp()), threads=threads, batch="serial")
     rows = np.random.default_rng(3).normal(size=(20, 30)).astype(np.float32)
     expected = worker_tasks.score(model, rows)[1]
 
     def score() -> tuple[bool, bytes, list[str], bool]:
         bits = worker_tasks.score(model, rows)[1]
-        again = gp.load(tmp_path / "mlp.onnx", threads=threads)
+        again = gp.load(tmp_path / "mlp.onnx", threads=threads, batch="serial")
         return bits == expected, worker_tasks.score(again, rows)[1], sources(tmp_path), share(model, again)
 
     assert forked(score) == (True, expected, ["mlp.onnx"], True)
@@ -286,7 +288,7 @@ def test_child_inherits_idle_models_without_loading(path: Path) -> None:
 
 @can_fork
 def test_child_loads_a_model_with_threads_anew(path: Path) -> None:
-    model = gp.load(path, threads=2)
+    model = gp.load(path, threads=2, batch="serial")
     answer(model)
     put(path, adding(2))
     assert forked(lambda: answer(model)) == 2
@@ -303,12 +305,12 @@ def test_child_loads_a_model_with_threads_anew(path: Path) -> None:
 
 @can_fork
 def test_model_of_bytes_in_a_child() -> None:
-    inherited, threaded = gp.load(adding(1)), gp.load(adding(2), threads=2)
+    inherited, threaded = gp.load(adding(1)), gp.load(adding(2), threads=2, batch="serial")
 
     def use() -> tuple[float, str, float]:
         with pytest.raises(gp.EngineError) as raised:
             answer(threaded)
-        return answer(inherited), str(raised.value), answer(gp.load(adding(2), threads=2))
+        return answer(inherited), str(raised.value), answer(gp.load(adding(2), threads=2, batch="serial"))
 
     one, message, two = forked(use)
     assert (one, two) == (1, 2)
@@ -320,11 +322,16 @@ def test_model_of_bytes_in_a_child() -> None:
 @can_fork
 @pytest.mark.parametrize("threads", [1, 2])
 def test_child_loads_new_models(threads: int, path: Path) -> None:
-    held = gp.load(path, threads=threads)
+    held = gp.load(path, threads=threads, batch="serial")
 
     def load() -> list[float]:
         other = put(path.with_name("other.onnx"), adding(2))
-        loaded = [gp.load(other, threads=threads), gp.load(adding(3), threads=threads), gp.load(path), held]
+        loaded = [
+            gp.load(other, threads=threads, batch="serial"),
+            gp.load(adding(3), threads=threads, batch="serial"),
+            gp.load(path),
+            held,
+        ]
         return [answer(model) for model in loaded]
 
     assert forked(load) == [2, 3, 1, 1]
@@ -334,7 +341,7 @@ def test_child_loads_new_models(threads: int, path: Path) -> None:
 @can_fork
 @pytest.mark.parametrize("threads", [1, 2])
 def test_grandchild_scores(threads: int, path: Path) -> None:
-    model = gp.load(path, threads=threads)
+    model = gp.load(path, threads=threads, batch="serial")
 
     def child() -> tuple[float, float, float]:
         before = answer(model)
@@ -348,7 +355,7 @@ def test_grandchild_scores(threads: int, path: Path) -> None:
 @can_fork
 @pytest.mark.parametrize("threads", [1, 2])
 def test_many_forks_in_a_row(threads: int, path: Path) -> None:
-    model = gp.load(path, threads=threads)
+    model = gp.load(path, threads=threads, batch="serial")
     assert [forked(lambda: answer(model)) for _ in range(20)] == [1] * 20
     assert answer(model) == 1
 
@@ -434,7 +441,7 @@ def test_child_gives_up_a_model_with_threads(
     release: Callable[[list[gp.Model]], object], path: Path, *, is_registered: bool
 ) -> None:
     """Its session's threads are not in the child, so nothing there may wait for them."""
-    held = [gp.load(path, threads=2)]
+    held = [gp.load(path, threads=2, batch="serial")]
     assert answer(held[0]) == 1
     if not is_registered:
         gp.unload(held[0])
@@ -444,7 +451,7 @@ def test_child_gives_up_a_model_with_threads(
     def give_up() -> float:
         release(held)
         gc.collect()
-        return answer(gp.load(path, threads=2))
+        return answer(gp.load(path, threads=2, batch="serial"))
 
     assert forked(give_up, seconds=3) == 1
     assert answer(held[0]) == 1
@@ -453,7 +460,7 @@ def test_child_gives_up_a_model_with_threads(
 EXITING = """
 import os, signal, sys, time
 import glowplug, worker_tasks
-model = glowplug.load(sys.argv[1], threads=2)
+model = glowplug.load(sys.argv[1], threads=2, batch="serial")
 assert worker_tasks.answer(model) == 1
 if sys.argv[2] == "unloaded":
     glowplug.unload(model)
@@ -506,7 +513,7 @@ class Busy:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_fork_while_threads_run_the_model(threads: int, tmp_path: Path) -> None:
     path = put(tmp_path / "model.onnx", models.big_matmul(256))
-    model = gp.load(path, threads=threads)
+    model = gp.load(path, threads=threads, batch="serial")
     rows = np.random.default_rng(1).normal(size=(256, 256)).astype(np.float32)
     expected = worker_tasks.score(model, rows)[1]
     with Busy(lambda: model.predict(rows)):

@@ -284,6 +284,7 @@ def test_models_lists_what_is_loaded(tmp_path: Path) -> None:
         "holders": 1,
         "calls": 0,
         "threads": 1,
+        "batch": "auto",
         "optimization": "all",
     }
     assert entries[str(second)] == {
@@ -293,6 +294,7 @@ def test_models_lists_what_is_loaded(tmp_path: Path) -> None:
         "holders": 1,
         "calls": 1,
         "threads": 2,
+        "batch": "auto",
         "optimization": "basic",
     }
     assert f"bytes:{of_bytes._handle.digest()}" in entries

@@ -9,7 +9,7 @@ from glowplug.errors import InputTypeError, ModelError, OptionError, OptionTypeE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Any, Literal, Self
 
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from glowplug._core import ModelStats, TensorSpec
     from glowplug.display import Explanation
 
+    Batch = Literal["auto", "serial", "rows"]
     Casting = Literal["same_kind", "strict"]
     Optimization = Literal["all", "extended", "basic", "off"]
     Inputs = ArrayLike | Mapping[str, ArrayLike]
+    Progress = Callable[[int, int], object]
 
 #: Seconds between looks at a model's file with `reload=True`.
 RELOAD_SECONDS = 1.0
@@ -32,6 +34,7 @@ def load(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview,
     *,
     threads: int | None = None,
+    batch: Batch = "auto",
     optimization: Optimization = "all",
     casting: Casting = "same_kind",
     reload: bool | float = False,
@@ -44,8 +47,12 @@ def load(
     Args:
         source: Path of an ONNX file (or of ONNX Runtime's `.ort` format), or the content of one as bytes. A path loads
             faster and in less memory; external data needs a path.
-        threads: Threads one run may use inside operators. The default, one, is the fastest on the small and quota-bound
-            machines of serverless platforms.
+        threads: Threads one call may use. The default is as many as the CPUs that this process may really use (see
+            `resources`), so one below two CPUs.
+        batch: How calls of many rows are run. `"auto"` cuts them by rows into pieces, for all threads, where the graph
+            proves that no row depends on another one, the first rows agree, and it is faster; `"rows"` does so without the
+            proof; `"serial"` passes all rows to the engine at once, which then may use the threads inside operators.
+            `explain` says what was chosen and why.
         optimization: How far the engine may rewrite the graph when it loads it.
         casting: What is done with inputs of another dtype. `"same_kind"` rounds floats to the model's float dtype and
             takes whole numbers where every value can be represented; `"strict"` refuses whatever could lose precision.
@@ -66,6 +73,9 @@ def load(
     if casting not in ("same_kind", "strict"):
         subject, problem = "option `casting`", f'got {casting!r}, expected "same_kind" or "strict"'
         raise OptionError.about(subject, problem, "leave `casting` out to allow rounding to the model's float dtype")
+    if not isinstance(batch, str):
+        subject, problem = "option `batch`", f'got {batch!r}, expected "auto", "serial" or "rows"'
+        raise OptionTypeError.about(subject, problem, "leave `batch` out to let glowplug choose")
     if not isinstance(optimization, str):
         subject, problem = (
             "option `optimization`",
@@ -76,10 +86,10 @@ def load(
         if reload is not False:
             subject, problem = "option `reload`", "got bytes as source, which cannot change"
             raise OptionError.about(subject, problem, "pass a path, or leave `reload` out")
-        return Model(_core.load_bytes(bytes(source), threads, optimization), casting)
+        return Model(_core.load_bytes(bytes(source), threads, batch, optimization), casting)
     path = source if isinstance(source, str) else _path(source)
     interval = None if reload is False else _seconds(reload)
-    return Model(_core.load_path(path, threads, optimization, interval), casting)
+    return Model(_core.load_path(path, threads, batch, optimization, interval), casting)
 
 
 def _whole_number(threads: object) -> int:
@@ -120,7 +130,7 @@ class Model:
         self._handle = handle
         self._casting = casting
 
-    def predict(self, inputs: Inputs, /) -> NDArray[Any]:
+    def predict(self, inputs: Inputs, /, *, progress: Progress | None = None) -> NDArray[Any]:
         """Score rows.
 
         Args:
@@ -128,6 +138,8 @@ class Model:
                 for an input `[N, k]` is one row; for an input `[N, 1]` it is n rows of one value, and a scalar is one row.
                 For several inputs, a mapping from input name to such values. An array that is C-contiguous and of the
                 model's dtype is read in place, without a copy; it must not be written to during the call.
+            progress: Called now and then during a long batch with the numbers of rows done and in all, and at the end. What
+                it raises ends the batch.
 
         Returns:
             The model's first output: an array `[rows, …]`; class labels for most classifiers. A first output that is a
@@ -139,17 +151,18 @@ class Model:
             EngineError: The engine failed while it ran.
             OutOfMemoryError: There is not enough memory for the outputs.
         """
-        answer = self._handle.predict(inputs, 0)
+        answer = self._handle.predict(inputs, 0, progress)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
-            answer = _answered(self._handle.predict(prepared, copied))
+            answer = _answered(self._handle.predict(prepared, copied, progress))
         return answer  # type: ignore[no-any-return]
 
-    def predict_proba(self, inputs: Inputs, /) -> NDArray[np.floating[Any]]:
+    def predict_proba(self, inputs: Inputs, /, *, progress: Progress | None = None) -> NDArray[np.floating[Any]]:
         """Score rows with a classifier.
 
         Args:
             inputs: As for `predict`.
+            progress: As for `predict`.
 
         Returns:
             Probabilities `[rows, classes]`, the columns in the order of `classes`, whatever form the model gives them in: a
@@ -158,22 +171,25 @@ class Model:
         Raises:
             InputError: As for `predict`; also if no output is known to hold probabilities.
         """
-        answer = self._handle.predict_proba(inputs, 0)
+        answer = self._handle.predict_proba(inputs, 0, progress)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
-            answer = _answered(self._handle.predict_proba(prepared, copied))
+            answer = _answered(self._handle.predict_proba(prepared, copied, progress))
         if self._handle.gives_one_column:
             from glowplug.inputs import both_columns
 
             return both_columns(answer)
         return answer  # type: ignore[no-any-return]
 
-    def run(self, inputs: Inputs, outputs: Iterable[str] | None = None) -> dict[str, Any]:
+    def run(
+        self, inputs: Inputs, outputs: Iterable[str] | None = None, *, progress: Progress | None = None
+    ) -> dict[str, Any]:
         """Run the model with every input and output by name.
 
         Args:
             inputs: As for `predict`. Inputs with a default value may be left out.
             outputs: Names of the outputs to compute; all if left out.
+            progress: As for `predict`.
 
         Returns:
             A dict from output name to value, in the order asked for: an array, a list for a sequence, a dict for a map,
@@ -183,11 +199,26 @@ class Model:
             InputError: As for `predict`; also for unknown output names.
         """
         names = None if outputs is None else _output_names(outputs)
-        answer = self._handle.run(inputs, names, 0)
+        answer = self._handle.run(inputs, names, 0, progress)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
-            answer = _answered(self._handle.run(prepared, names, copied))
+            answer = _answered(self._handle.run(prepared, names, copied, progress))
         return answer  # type: ignore[no-any-return]
+
+    def predict_iter(self, batches: Iterable[Inputs], /) -> Iterator[NDArray[Any]]:
+        """Score batch after batch, for inputs that do not fit into memory together.
+
+        Args:
+            batches: Inputs as for `predict`; the next is asked for when its answer is.
+
+        Yields:
+            The answer of `predict` to each batch, in their order.
+
+        Raises:
+            InputError: As for `predict`, at the batch that does not fit.
+        """
+        for batch in batches:
+            yield self.predict(batch)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -258,8 +289,8 @@ class Model:
         return Model(self._handle.duplicate(), self._casting)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path, threads, optimization, reload = self._handle.reference()
-        return _unpickle, (os.fspath(path), threads, optimization, self._casting, reload, self._handle.digest())
+        path, threads, batch, optimization, reload = self._handle.reference()
+        return _unpickle, (os.fspath(path), threads, batch, optimization, self._casting, reload, self._handle.digest())
 
     def _prepare(self, inputs: Inputs) -> tuple[Any, int]:
         # The policy for everything but ready arrays: imported only when needed, because it needs NumPy.
@@ -286,10 +317,21 @@ def _answered(answer: Any) -> Any:
 
 
 def _unpickle(
-    path: str, threads: int, optimization: Optimization, casting: Casting, reload: float | None, digest: str
+    path: str,
+    threads: int | None,
+    batch: Batch,
+    optimization: Optimization,
+    casting: Casting,
+    reload: float | None,
+    digest: str,
 ) -> Model:
     model = load(
-        path, threads=threads, optimization=optimization, casting=casting, reload=False if reload is None else reload
+        path,
+        threads=threads,
+        batch=batch,
+        optimization=optimization,
+        casting=casting,
+        reload=False if reload is None else reload,
     )
     found = model._handle.digest()  # noqa: SLF001 - a function of this module
     if found != digest:

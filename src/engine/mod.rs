@@ -4,6 +4,7 @@ pub mod ort;
 
 use crate::error::Result;
 use crate::signature::Signature;
+use crate::stop::Stop;
 use crate::tensor::{InputTensor, OutputRequest, Value};
 
 /// A loaded model that can run. Any number of threads may run one engine at once.
@@ -14,7 +15,9 @@ pub trait Engine: Send + Sync {
     /// Runs once. Inputs have been checked against the signature; one [`Value`] per request comes back.
     ///
     /// A buffer whose shape turns out wrong is an error, never a partial or misplaced answer.
-    fn run(&self, inputs: &[InputTensor], outputs: &[OutputRequest]) -> Result<Vec<Value>>;
+    ///
+    /// `stop` ends it early, with an error.
+    fn run(&self, inputs: &[InputTensor], outputs: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>>;
 
     /// What the engine logged since the last call, each kind of message once.
     fn take_notices(&self) -> Vec<String>;

@@ -31,7 +31,7 @@ impl From<Error> for PyErr {
             ErrorKind::Input => InputError::new_err(message),
             ErrorKind::InputType => InputTypeError::new_err(message),
             ErrorKind::Option => OptionError::new_err(message),
-            ErrorKind::Engine => EngineError::new_err(message),
+            ErrorKind::Engine | ErrorKind::Stopped => EngineError::new_err(message),
             ErrorKind::OutOfMemory => OutOfMemoryError::new_err(message),
             ErrorKind::Closed => ModelClosedError::new_err(message),
         }

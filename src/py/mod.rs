@@ -10,6 +10,7 @@ mod model;
 mod report;
 mod spec;
 mod value;
+mod watch;
 
 use pyo3::prelude::*;
 

@@ -17,6 +17,7 @@ use super::error::require_numpy;
 use super::report;
 use super::spec::TensorSpec;
 use super::value::{matrix_of_maps, to_python};
+use super::watch::watched;
 use crate::classifier::Probabilities;
 use crate::error::{Error, ErrorKind, list_names};
 use crate::options::LoadOptions;
@@ -29,6 +30,8 @@ use crate::tensor::{Elements, InputTensor, OutputRequest, Value};
 #[pyclass(frozen, module = "glowplug._core")]
 pub(super) struct ModelHandle {
     model: SharedModel,
+    /// What the caller asked for; another machine that loads the same model has CPUs of its own.
+    threads: Option<i64>,
 }
 
 /// Loads the model at `path`; `reload` is the number of seconds between looks at the file, `None` for never.
@@ -37,15 +40,16 @@ pub(super) fn load_path(
     py: Python<'_>,
     path: PathBuf,
     threads: Option<i64>,
+    batch: &str,
     optimization: &str,
     reload: Option<f64>,
 ) -> PyResult<ModelHandle> {
-    let options = LoadOptions::new(threads, optimization)?;
+    let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, batch, optimization)?;
     let reload = reload.map(seconds).transpose()?;
     let loader = loader(py)?;
     let (model, stale) = py.detach(|| SharedModel::from_path(path, options, reload, &loader))?;
     warn_stale(py, stale)?;
-    ModelHandle::announced(py, model)
+    ModelHandle::announced(py, model, threads)
 }
 
 /// Loads a model from bytes.
@@ -54,14 +58,21 @@ pub(super) fn load_bytes(
     py: Python<'_>,
     model: &Bound<'_, PyBytes>,
     threads: Option<i64>,
+    batch: &str,
     optimization: &str,
 ) -> PyResult<ModelHandle> {
-    let options = LoadOptions::new(threads, optimization)?;
+    let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, batch, optimization)?;
     let loader = loader(py)?;
     // Bytes objects never change, so they may be read without the interpreter.
     let bytes = model.as_bytes();
     let model = py.detach(|| SharedModel::from_bytes(bytes, options, &loader))?;
-    ModelHandle::announced(py, model)
+    ModelHandle::announced(py, model, threads)
+}
+
+/// Threads of a call where the caller leaves the choice to us.
+#[allow(clippy::unnecessary_wraps)]
+fn usable_threads() -> Result<i64, Error> {
+    Ok(1)
 }
 
 fn seconds(seconds: f64) -> Result<Duration, Error> {
@@ -87,11 +98,11 @@ struct Call<'py> {
 }
 
 impl ModelHandle {
-    fn announced(py: Python<'_>, model: SharedModel) -> PyResult<Self> {
+    fn announced(py: Python<'_>, model: SharedModel, threads: Option<i64>) -> PyResult<Self> {
         if let Some(session) = model.ready() {
             report::log_notices(py, &session)?;
         }
-        Ok(Self { model })
+        Ok(Self { model, threads })
     }
 
     fn session(&self, py: Python<'_>) -> PyResult<Arc<Session>> {
@@ -138,7 +149,12 @@ impl ModelHandle {
 
 impl<'py> Call<'py> {
     /// Runs for the wanted outputs, in their order.
-    fn run(&self, py: Python<'py>, wanted: &[usize]) -> PyResult<Vec<(Value, Option<Bound<'py, PyAny>>)>> {
+    fn run(
+        &self,
+        py: Python<'py>,
+        wanted: &[usize],
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Vec<(Value, Option<Bound<'py, PyAny>>)>> {
         let mut arrays = SmallVec::<[Option<Bound<'py, PyAny>>; 4]>::new();
         let mut requests = SmallVec::<[OutputRequest; 4]>::new();
         for (index, shape) in wanted.iter().zip(self.session.output_shapes(&self.inputs, wanted)) {
@@ -154,14 +170,18 @@ impl<'py> Call<'py> {
             self.session.signature().check_complete(&self.inputs)?;
             return Ok(Vec::new());
         }
-        let (session, inputs) = (&self.session, &self.inputs);
-        let values = py.detach(|| session.run(inputs, &mut requests))?;
+        let values = watched(py, &self.session, &self.inputs, &mut requests, progress)?;
         report::log_notices(py, &self.session)?;
         Ok(values.into_iter().zip(arrays).collect())
     }
 
-    fn run_one(&self, py: Python<'py>, index: usize) -> PyResult<Bound<'py, PyAny>> {
-        match self.run(py, &[index])?.pop() {
+    fn run_one(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self.run(py, &[index], progress)?.pop() {
             Some((value, array)) => to_python(py, value, array),
             None => Ok(py.None().into_bound(py)),
         }
@@ -171,23 +191,33 @@ impl<'py> Call<'py> {
 #[pymethods]
 impl ModelHandle {
     /// The first output.
-    fn predict<'py>(&self, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Bound<'py, PyAny>> {
+    fn predict<'py>(
+        &self,
+        inputs: &Bound<'py, PyAny>,
+        copied: u64,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = inputs.py();
         match self.prepare(inputs, copied)? {
-            Some(call) => call.run_one(py, 0),
+            Some(call) => call.run_one(py, 0, progress),
             None => Ok(py.NotImplemented().into_bound(py)),
         }
     }
 
     /// The output with the probabilities, as an array; one column for a model of two classes that gives only one.
-    fn predict_proba<'py>(&self, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Bound<'py, PyAny>> {
+    fn predict_proba<'py>(
+        &self,
+        inputs: &Bound<'py, PyAny>,
+        copied: u64,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = inputs.py();
         let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
         let session = &call.session;
         match session.probabilities() {
-            Some(Probabilities::Matrix(index) | Probabilities::Positive(index)) => call.run_one(py, index),
+            Some(Probabilities::Matrix(index) | Probabilities::Positive(index)) => call.run_one(py, index, progress),
             Some(Probabilities::Maps(index)) => {
-                let maps = call.run(py, &[index])?.pop().map_or(Value::Absent, |(value, _)| value);
+                let maps = call.run(py, &[index], progress)?.pop().map_or(Value::Absent, |(value, _)| value);
                 matrix_of_maps(py, maps, session.classes())
             }
             None => {
@@ -201,12 +231,12 @@ impl ModelHandle {
     }
 
     /// The named outputs, or all, as a dict.
-    #[pyo3(signature = (inputs, outputs, copied))]
     fn run<'py>(
         &self,
         inputs: &Bound<'py, PyAny>,
         outputs: Option<Vec<String>>,
         copied: u64,
+        progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = inputs.py();
         let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
@@ -216,7 +246,7 @@ impl ModelHandle {
             Some(names) => names.iter().map(|name| signature.output_index(name)).collect::<Result<_, _>>()?,
         };
         let answers = PyDict::new(py);
-        for ((value, array), index) in call.run(py, &wanted)?.into_iter().zip(&wanted) {
+        for ((value, array), index) in call.run(py, &wanted, progress)?.into_iter().zip(&wanted) {
             answers.set_item(&signature.outputs()[*index].name, to_python(py, value, array)?)?;
         }
         Ok(answers.into_any())
@@ -284,8 +314,8 @@ impl ModelHandle {
         Ok(py.detach(|| self.model.digest())?.to_string())
     }
 
-    /// What another process needs to load the same model: path, threads, optimization, reload.
-    fn reference(&self) -> PyResult<(PathBuf, usize, &'static str, Option<f64>)> {
+    /// What another process needs to load the same model: path, threads, batch, optimization, reload.
+    fn reference(&self) -> PyResult<(PathBuf, Option<i64>, &'static str, &'static str, Option<f64>)> {
         let Some(path) = self.model.path() else {
             let problem = "was loaded from bytes, which a reference cannot carry";
             let fix = "write the bytes to a file, load its path, and pass that model on";
@@ -293,7 +323,7 @@ impl ModelHandle {
         };
         let options = self.model.options();
         let reload = self.model.reload().map(|interval| interval.as_secs_f64());
-        Ok((path.clone(), options.threads, options.optimization.name(), reload))
+        Ok((path.clone(), self.threads, options.batch.name(), options.optimization.name(), reload))
     }
 
     /// Whether both are the same session.
@@ -309,7 +339,7 @@ impl ModelHandle {
 
     /// Another handle of the same session, closed on its own.
     fn duplicate(&self) -> Self {
-        Self { model: self.model.duplicate() }
+        Self { model: self.model.duplicate(), threads: self.threads }
     }
 
     fn close(&self, py: Python<'_>) {

@@ -7,9 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::onnx::Classes;
+use crate::options::Batch;
 use crate::registry::Registry;
 use crate::reload::absolute;
-use crate::session::{Origin, Session};
+use crate::session::{Agreement, Origin, Session};
 
 /// What is loaded, the most recently used first.
 #[pyfunction]
@@ -23,7 +24,8 @@ pub(super) fn models(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         entry.set_item("uses", session.uses())?;
         entry.set_item("holders", *holders)?;
         entry.set_item("calls", session.snapshot().calls)?;
-        entry.set_item("threads", session.options().threads)?;
+        entry.set_item("threads", session.threads().intra.max(session.row_threads()))?;
+        entry.set_item("batch", session.options().batch.name())?;
         entry.set_item("optimization", session.options().optimization.name())?;
         Ok(entry)
     });
@@ -50,8 +52,13 @@ pub(super) fn explain<'py>(py: Python<'py>, session: &Session) -> PyResult<Bound
     entry.set_item("engine_version", engine.version)?;
     entry.set_item("engine_library", engine.library)?;
     entry.set_item("why", "onnxruntime runs every ONNX operator")?;
-    entry.set_item("threads", engine.threads)?;
-    entry.set_item("threads_why", threads_why(engine.threads))?;
+    let threads = session.threads();
+    entry.set_item("threads", threads.intra.max(threads.rows))?;
+    entry.set_item("threads_why", threads.why)?;
+    entry.set_item("intra_op_threads", threads.intra)?;
+    entry.set_item("row_threads", threads.rows)?;
+    entry.set_item("batch", session.options().batch.name())?;
+    entry.set_item("batch_why", batch_why(session))?;
     entry.set_item("spinning", false)?;
     entry.set_item("optimization", session.options().optimization.name())?;
     entry.set_item("bytes", session.bytes())?;
@@ -67,8 +74,25 @@ pub(super) fn explain<'py>(py: Python<'py>, session: &Session) -> PyResult<Bound
     Ok(entry)
 }
 
-fn threads_why(threads: usize) -> &'static str {
-    if threads == 1 { "one thread is fastest on small, quota-bound machines" } else { "asked for by the caller" }
+/// How large batches are run, by the first output.
+fn batch_why(session: &Session) -> String {
+    match (session.options().batch, session.agreement(0), session.unproven_because(0)) {
+        (Batch::Serial, ..) => "as one run: asked for by the caller".to_owned(),
+        (_, Agreement::Differs, _) => "as one run: rows gave other answers apart than together".to_owned(),
+        (Batch::Auto, _, Some(reason)) => format!("as one run: {reason}"),
+        (_, Agreement::Agrees, _) => {
+            format!(
+                "in pieces of {} rows or more: rows were the same apart and together",
+                session.pace().smallest_piece()
+            )
+        }
+        (Batch::Rows, Agreement::Unknown, _) => {
+            "in pieces, asked for by the caller, if the first rows agree".to_owned()
+        }
+        (Batch::Auto, Agreement::Unknown, None) => {
+            "in pieces: the graph treats each row alone, if the first rows agree".to_owned()
+        }
+    }
 }
 
 pub(super) fn stats<'py>(py: Python<'py>, session: &Session) -> PyResult<Bound<'py, PyDict>> {

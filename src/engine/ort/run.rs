@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use super::failure::run_failed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::signature::Signature;
+use crate::stop::{Stop, Terminate};
 use crate::tensor::{
     DType, Elements, EngineTensor, InputTensor, OutputRequest, RawData, Shape, Storage, Strings, Value, element_count,
 };
@@ -88,12 +89,8 @@ impl Runner {
             // SAFETY: the out pointer is valid for the call.
             check(unsafe { (api.CreateCpuMemoryInfo)(kind, place, &raw mut memory) })?;
             let memory = Owned::new(memory, api.ReleaseMemoryInfo)?;
-            let mut quiet = ptr::null_mut();
-            // SAFETY: the out pointer is valid for the call.
-            check(unsafe { (api.CreateRunOptions)(&raw mut quiet) })?;
-            let quiet = Owned::new(quiet, api.ReleaseRunOptions)?;
-            // SAFETY: the options were just created and are not shared yet.
-            check(unsafe { (api.RunOptionsSetRunLogSeverityLevel)(quiet.as_ptr(), SEVERITY_ERROR) })?;
+            let quiet = run_options()?;
+            make_quiet(&quiet)?;
             Ok((memory, quiet))
         };
         let (memory, quiet) = made().map_err(|error| run_failed(signature.model(), error.message()))?;
@@ -112,15 +109,49 @@ impl Runner {
         signature: &Signature,
         inputs: &[InputTensor],
         outputs: &[OutputRequest],
+        stop: Option<&Stop>,
     ) -> Result<Vec<Value>> {
-        self.call(signature, inputs, outputs).map_err(|error| run_failed(signature.model(), error.message()))
+        let ran = match stop {
+            None if self.has_run.load(Ordering::Relaxed) => self.call(signature, inputs, outputs, self.quiet.as_ptr()),
+            None => self.call(signature, inputs, outputs, ptr::null()),
+            Some(stop) => self.call_stoppable(signature, inputs, outputs, stop),
+        };
+        ran.map_err(|error| {
+            if stop.is_some_and(Stop::is_stopped) {
+                return Error::new(ErrorKind::Stopped, signature.model(), "the run was stopped", "call again");
+            }
+            run_failed(signature.model(), error.message())
+        })
     }
 
+    /// Runs with options of its own, since ending a run means setting a flag in them.
+    fn call_stoppable(
+        &self,
+        signature: &Signature,
+        inputs: &[InputTensor],
+        outputs: &[OutputRequest],
+        stop: &Stop,
+    ) -> ::ort::Result<Vec<Value>> {
+        let options = Arc::new(run_options()?);
+        if self.has_run.load(Ordering::Relaxed) {
+            make_quiet(&options)?;
+        }
+        let flag = Arc::clone(&options);
+        let terminate: Terminate = Arc::new(move || {
+            // SAFETY: the options live as long as this closure, and the flag is made to be set while a run reads it. If it
+            // cannot be set, the run goes on to its end.
+            let _ = check(unsafe { (::ort::api().RunOptionsSetTerminate)(flag.as_ptr()) });
+        });
+        stop.during(&terminate, || self.call(signature, inputs, outputs, options.as_ptr()))
+    }
+
+    /// `options` are null or valid for the call.
     fn call(
         &self,
         signature: &Signature,
         inputs: &[InputTensor],
         outputs: &[OutputRequest],
+        options: *const sys::OrtRunOptions,
     ) -> ::ort::Result<Vec<Value>> {
         let api = ::ort::api();
         let mut owned_inputs = SmallVec::<[OwnedValue; 4]>::with_capacity(inputs.len());
@@ -153,7 +184,6 @@ impl Runner {
             owned_inputs.iter().map(|value| value.as_ptr().cast_const()).collect();
         let mut output_values: SmallVec<[*mut sys::OrtValue; 4]> =
             borrowed.iter().map(|value| value.as_ref().map_or(ptr::null_mut(), Owned::as_ptr)).collect();
-        let options = if self.has_run.load(Ordering::Relaxed) { self.quiet.as_ptr().cast_const() } else { ptr::null() };
         // SAFETY: the session lives as long as `self`. Names and values are arrays of the stated lengths and outlive the
         // call; null outputs ask the engine to allocate. `Run` is safe to call concurrently on the CPU provider.
         let ran = check(unsafe {
@@ -207,6 +237,19 @@ impl Runner {
         })?;
         Owned::new(value, api.ReleaseValue)
     }
+}
+
+fn run_options() -> ::ort::Result<Owned<sys::OrtRunOptions>> {
+    let (api, mut options) = (::ort::api(), ptr::null_mut());
+    // SAFETY: the out pointer is valid for the call.
+    check(unsafe { (api.CreateRunOptions)(&raw mut options) })?;
+    Owned::new(options, api.ReleaseRunOptions)
+}
+
+/// Options that are not shared yet: no run reads them.
+fn make_quiet(options: &Owned<sys::OrtRunOptions>) -> ::ort::Result<()> {
+    // SAFETY: the options are valid.
+    check(unsafe { (::ort::api().RunOptionsSetRunLogSeverityLevel)(options.as_ptr(), SEVERITY_ERROR) })
 }
 
 fn output_dtype(signature: &Signature, index: usize) -> ::ort::Result<DType> {

@@ -19,6 +19,7 @@ use crate::fork;
 use crate::onnx::ModelFacts;
 use crate::options::{LoadOptions, Optimization};
 use crate::signature::{Dim, Port, PortType, Signature};
+use crate::stop::Stop;
 use crate::tensor::{DType, InputTensor, OutputRequest, Value};
 
 /// A model loaded into ONNX Runtime.
@@ -45,12 +46,13 @@ impl OrtEngine {
         runtime: &'static Runtime,
         source: ModelSource<'_>,
         options: &LoadOptions,
+        threads: usize,
         name: &str,
         facts: &ModelFacts,
     ) -> Result<Self> {
         let notices = Arc::new(Notices::default());
         let _whole = fork::keep_whole();
-        let create = || create(runtime, source, options, &notices);
+        let create = || create(runtime, source, options, threads, &notices);
         // The ort crate panics over value types it does not know, for example a sequence of sequences.
         let session = catch_unwind(AssertUnwindSafe(|| with_stack(stack_needed(source, facts), create)));
         let session = session
@@ -65,7 +67,7 @@ impl OrtEngine {
             return Err(Error::new(ErrorKind::Model, name, problem, "name the model's outputs when exporting it"));
         }
         let runner = Runner::new(&session, &signature)?;
-        Ok(Self { signature, runner, notices, threads: options.threads, runtime })
+        Ok(Self { signature, runner, notices, threads, runtime })
     }
 }
 
@@ -74,8 +76,8 @@ impl Engine for OrtEngine {
         &self.signature
     }
 
-    fn run(&self, inputs: &[InputTensor], outputs: &[OutputRequest]) -> Result<Vec<Value>> {
-        self.runner.run(&self.signature, inputs, outputs)
+    fn run(&self, inputs: &[InputTensor], outputs: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>> {
+        self.runner.run(&self.signature, inputs, outputs, stop)
     }
 
     fn take_notices(&self) -> Vec<String> {
@@ -96,16 +98,22 @@ fn create(
     runtime: &Runtime,
     source: ModelSource<'_>,
     options: &LoadOptions,
+    threads: usize,
     notices: &Arc<Notices>,
 ) -> ::ort::Result<Session> {
-    let mut builder = configure(Session::builder(&runtime.environment)?, options, notices)?;
+    let mut builder = configure(Session::builder(&runtime.environment)?, options, threads, notices)?;
     match source {
         ModelSource::File(path) => builder.commit_from_file(path),
         ModelSource::Bytes(bytes) => builder.commit_from_memory(bytes),
     }
 }
 
-fn configure(builder: SessionBuilder, options: &LoadOptions, notices: &Arc<Notices>) -> ::ort::Result<SessionBuilder> {
+fn configure(
+    builder: SessionBuilder,
+    options: &LoadOptions,
+    threads: usize,
+    notices: &Arc<Notices>,
+) -> ::ort::Result<SessionBuilder> {
     let level = match options.optimization {
         Optimization::Off => GraphOptimizationLevel::Disable,
         Optimization::Basic => GraphOptimizationLevel::Level1,
@@ -118,7 +126,7 @@ fn configure(builder: SessionBuilder, options: &LoadOptions, notices: &Arc<Notic
     });
     // Spinning threads burn CPU that a quota charges for; see docs/decisions/0004-threads.md.
     Ok(builder
-        .with_intra_threads(options.threads)?
+        .with_intra_threads(threads)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?

@@ -1,0 +1,171 @@
+//! Many rows in one call: as one run, or in pieces on several threads where that gives the same answer sooner.
+//!
+//! Pieces are right only for models whose rows do not depend on each other. The graph has to prove it (or the caller
+//! vouches for it), and real rows have to agree: the first large batch runs some of its rows twice, together and apart.
+
+mod agree;
+mod assemble;
+mod pieces;
+mod watched;
+
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::options::Batch;
+use crate::session::{Agreement, Session};
+use crate::stop::Stop;
+use crate::tensor::{InputTensor, OutputRequest, Value};
+use pieces::{Failure, Pieces, put_together, run_rows};
+use watched::watched;
+
+/// Asked now and then, on the caller's thread, with the number of rows that are done, whether to go on.
+pub type Watch<'a> = dyn FnMut(u64) -> bool + 'a;
+
+/// Below this many rows a call is one run, without a look at what it may take.
+const FEW_ROWS: u64 = 16;
+/// A batch that takes less is not worth waking another thread for.
+const WORTH_SPLITTING: Duration = Duration::from_micros(120);
+/// A run that may take longer is watched from another thread, so that Ctrl-C ends it.
+const LONG: Duration = Duration::from_millis(30);
+/// How often the caller is asked whether to go on: Ctrl-C is answered well within a tenth of a second.
+const GLANCE: Duration = Duration::from_millis(20);
+/// What the rows that are run twice may take, the first time.
+const CHECK_TIME: Duration = Duration::from_millis(10);
+/// At least and at most so many rows are run twice.
+const CHECK_ROWS: (usize, usize) = (9, 1024);
+
+/// Runs a call of any number of rows and counts it.
+pub fn run(
+    session: &Session,
+    inputs: &[InputTensor],
+    requests: &mut [OutputRequest],
+    watch: &mut Watch<'_>,
+) -> Result<Vec<Value>> {
+    let rows = session.rows(inputs);
+    if rows < FEW_ROWS && !session.is_slow() {
+        return session.run(inputs, requests);
+    }
+    session.signature().check_complete(inputs)?;
+    let started = Instant::now();
+    let ran = run_many(session, inputs, requests, watch);
+    session.record(rows, started.elapsed(), ran.is_ok());
+    ran
+}
+
+fn run_many(
+    session: &Session,
+    inputs: &[InputTensor],
+    requests: &mut [OutputRequest],
+    watch: &mut Watch<'_>,
+) -> Result<Vec<Value>> {
+    let estimate = session.pace().estimate(session.rows(inputs));
+    let rows = match session.signature().common_rows(inputs) {
+        Some(rows) if may_split(session, requests) && estimate.is_none_or(|time| time >= WORTH_SPLITTING) => rows,
+        _ => return run_whole(session, inputs, requests, watch),
+    };
+    match in_pieces(session, inputs, requests, rows, watch) {
+        Ok(values) => Ok(values),
+        Err(Failure::Error(error)) => Err(error),
+        Err(Failure::NotByRows) => {
+            for request in requests.iter() {
+                session.note_agreement(request.index, Agreement::Differs);
+            }
+            run_whole(session, inputs, requests, watch)
+        }
+    }
+}
+
+/// Whether nothing speaks against pieces for these outputs so far.
+fn may_split(session: &Session, requests: &[OutputRequest]) -> bool {
+    let is_allowed = |output: usize| match session.options().batch {
+        Batch::Serial => false,
+        Batch::Rows => true,
+        Batch::Auto => session.unproven_because(output).is_none(),
+    };
+    !requests.is_empty()
+        && requests
+            .iter()
+            .all(|request| session.agreement(request.index) != Agreement::Differs && is_allowed(request.index))
+}
+
+fn run_whole(
+    session: &Session,
+    inputs: &[InputTensor],
+    requests: &mut [OutputRequest],
+    watch: &mut Watch<'_>,
+) -> Result<Vec<Value>> {
+    let rows = session.rows(inputs);
+    if is_short(session, rows) {
+        return session.execute(inputs, requests, None);
+    }
+    watched(session, watch, |stop| session.execute(inputs, requests, Some(stop)))?
+}
+
+/// Whether a run of so many rows is over before anybody wants to stop it. Of a new model, only few rows are.
+fn is_short(session: &Session, rows: u64) -> bool {
+    session.pace().estimate(rows).map_or(rows < FEW_ROWS, |time| time < LONG)
+}
+
+fn in_pieces(
+    session: &Session,
+    inputs: &[InputTensor],
+    requests: &[OutputRequest],
+    rows: usize,
+    watch: &mut Watch<'_>,
+) -> std::result::Result<Vec<Value>, Failure> {
+    let mut answers = Vec::new();
+    let mut start = 0;
+    if requests.iter().any(|request| session.agreement(request.index) == Agreement::Unknown) {
+        start = check_rows(session, rows);
+        let checked = if is_short(session, start as u64) && session.pace().estimate(1).is_some() {
+            check(session, inputs, requests, start, None)
+        } else {
+            watched(session, watch, |stop| check(session, inputs, requests, start, Some(stop)))
+                .map_err(Failure::Error)?
+        };
+        answers.push((0, checked?));
+    }
+    if start < rows {
+        answers.extend(Pieces::new(session, inputs, requests, start..rows).run(watch)?);
+    }
+    put_together(answers, requests.len()).ok_or(Failure::NotByRows)
+}
+
+/// How many of the first rows are run together and apart.
+fn check_rows(session: &Session, rows: usize) -> usize {
+    let (least, most) = CHECK_ROWS;
+    let row = session.pace().estimate(1).map_or(CHECK_TIME.as_nanos(), |time| time.as_nanos().max(1));
+    usize::try_from(CHECK_TIME.as_nanos() / row).unwrap_or(most).clamp(least, most).min(rows)
+}
+
+/// Runs the first rows together, and some of them apart: one alone, and an odd number from the middle on, so that neither
+/// pairs nor the first row's place can make up for a dependence between rows.
+fn check(
+    session: &Session,
+    inputs: &[InputTensor],
+    requests: &[OutputRequest],
+    rows: usize,
+    stop: Option<&Stop>,
+) -> std::result::Result<Vec<Value>, Failure> {
+    let plain: Vec<OutputRequest> =
+        requests.iter().map(|request| OutputRequest { index: request.index, buffer: None }).collect();
+    let together = run_rows(session, inputs, &plain, 0..rows, stop)?;
+    let last = rows.saturating_sub(1);
+    let middle = (rows / 2)..(rows / 2 + ((rows / 4) | 1)).min(rows);
+    for range in [last..rows, middle, 0..rows.min(1)] {
+        let start = range.start;
+        let apart = run_rows(session, inputs, &plain, range, stop)?;
+        if !together.iter().zip(&apart).all(|(whole, piece)| agree::agree(whole, start, piece)) {
+            return Err(Failure::NotByRows);
+        }
+    }
+    for request in requests {
+        session.note_agreement(request.index, Agreement::Agrees);
+    }
+    let mut together = together;
+    let parts = assemble::requests_for(requests, &(0..rows)).ok_or(Failure::NotByRows)?;
+    if assemble::settle(&mut together, &parts, rows) { Ok(together) } else { Err(Failure::NotByRows) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! Runs a batch in pieces, on several threads where there are any to spare.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::assemble::{join, requests_for, settle};
+use super::{GLANCE, LONG, Watch};
+use crate::error::{Error, ErrorKind};
+use crate::session::Session;
+use crate::stop::Stop;
+use crate::tensor::{InputTensor, OutputRequest, Value};
+use crate::threads::{Permits, pool};
+
+/// Pieces per thread, so that threads end at about the same time.
+const PIECES_PER_THREAD: u64 = 4;
+
+/// Why a batch could not be run in pieces.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The engine's, about some row, or the caller's wish to stop.
+    Error(Error),
+    /// An answer that does not have the rows of its piece.
+    NotByRows,
+}
+
+/// A batch that is under way.
+pub(super) struct Pieces<'a> {
+    session: &'a Session,
+    inputs: &'a [InputTensor],
+    requests: &'a [OutputRequest],
+    stop: Stop,
+    /// First row that nobody has taken yet.
+    next: AtomicUsize,
+    end: usize,
+    done: AtomicUsize,
+    finished: Mutex<Finished>,
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct Finished {
+    answers: Vec<(usize, Vec<Value>)>,
+    /// Of the earliest row, as a serial run would have found it.
+    failure: Option<(usize, Failure)>,
+    working: usize,
+}
+
+impl<'a> Pieces<'a> {
+    pub(super) fn new(
+        session: &'a Session,
+        inputs: &'a [InputTensor],
+        requests: &'a [OutputRequest],
+        range: Range<usize>,
+    ) -> Self {
+        Self {
+            session,
+            inputs,
+            requests,
+            stop: Stop::default(),
+            next: AtomicUsize::new(range.start),
+            end: range.end,
+            done: AtomicUsize::new(range.start),
+            finished: Mutex::default(),
+            idle: Condvar::new(),
+        }
+    }
+
+    /// Runs all pieces and gives the answers of each, by its first row.
+    pub(super) fn run(self, watch: &mut Watch<'_>) -> std::result::Result<Vec<(usize, Vec<Value>)>, Failure> {
+        let rows = self.end - self.next.load(Ordering::Relaxed);
+        let pace = self.session.pace();
+        let sensible = pace.smallest_piece();
+        let wanted = (rows as u64).div_ceil(sensible.max(1)).min(self.session.row_threads() as u64);
+        let permits = Permits::take(usize::try_from(wanted).unwrap_or(1), self.session.row_threads());
+        let threads = permits.count();
+        let most = self.most_rows(rows, threads);
+        let slow_row = pace.estimate(1).is_some_and(|row| row >= LONG);
+        if slow_row {
+            // Not even one row may pass before the caller is asked: it only watches, and others work.
+            let workers = pool(self.session.row_threads()).map_err(Failure::Error)?;
+            self.lock().working = threads;
+            workers.share(threads, || self.work_and_leave(most), || self.wait(watch));
+        } else if threads == 1 {
+            self.work(most, threads, Some(watch));
+        } else {
+            let workers = pool(self.session.row_threads()).map_err(Failure::Error)?;
+            workers.share(threads - 1, || self.work(most, threads, None), || self.work(most, threads, Some(watch)));
+        }
+        let finished = self.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match finished.failure {
+            Some((_, failure)) => Err(failure),
+            None => Ok(finished.answers),
+        }
+    }
+
+    /// Largest piece: a fair part of the batch, and short enough to ask the caller between two of them.
+    fn most_rows(&self, rows: usize, threads: usize) -> u64 {
+        let fair = if threads == 1 { rows as u64 } else { (rows as u64).div_ceil(threads as u64 * PIECES_PER_THREAD) };
+        let pace = self.session.pace();
+        let per_glance = |sample: u64| {
+            let nanos = pace.estimate(sample)?.as_nanos().max(1);
+            u64::try_from(GLANCE.as_nanos().saturating_mul(u128::from(sample)) / nanos).ok()
+        };
+        fair.max(pace.smallest_piece().min(rows as u64)).min(per_glance(fair).unwrap_or(fair)).max(1)
+    }
+
+    fn work_and_leave(&self, most: u64) {
+        self.work(most, 1, None);
+        self.lock().working -= 1;
+        self.idle.notify_all();
+    }
+
+    fn work(&self, most: u64, threads: usize, mut watch: Option<&mut Watch<'_>>) {
+        let mut glanced = Instant::now();
+        while !self.stop.is_stopped() {
+            let left = self.end.saturating_sub(self.next.load(Ordering::Relaxed)) as u64;
+            // Towards the end, smaller pieces let all threads end together.
+            let fair = if threads == 1 { left } else { left.div_ceil(threads as u64) };
+            let size = self.session.pace().next_piece(most.min(fair.max(1)));
+            let start = self.next.fetch_add(usize::try_from(size).unwrap_or(usize::MAX), Ordering::Relaxed);
+            if start >= self.end {
+                break;
+            }
+            let end = self.end.min(start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX)));
+            self.piece(start..end);
+            if let Some(watch) = &mut watch
+                && glanced.elapsed() >= GLANCE
+            {
+                self.glance(watch);
+                glanced = Instant::now();
+            }
+        }
+    }
+
+    /// Watches others work.
+    fn wait(&self, watch: &mut Watch<'_>) {
+        let mut finished = self.lock();
+        while finished.working > 0 {
+            finished = self.idle.wait_timeout(finished, GLANCE).unwrap_or_else(PoisonError::into_inner).0;
+            drop(finished);
+            self.glance(watch);
+            finished = self.lock();
+        }
+    }
+
+    fn glance(&self, watch: &mut Watch<'_>) {
+        if !self.stop.is_stopped() && !watch(self.done.load(Ordering::Relaxed) as u64) {
+            self.stop.stop();
+            let problem = "the batch was stopped by its caller";
+            let error = Error::new(ErrorKind::Stopped, self.session.signature().model(), problem, "call again");
+            self.fail(0, Failure::Error(error));
+        }
+    }
+
+    fn piece(&self, range: Range<usize>) {
+        let (start, rows) = (range.start, range.len());
+        match run_rows(self.session, self.inputs, self.requests, range, Some(&self.stop)) {
+            Ok(values) => {
+                self.done.fetch_add(rows, Ordering::Relaxed);
+                // What is in the caller's buffers needs no putting together.
+                if values.iter().any(|value| !matches!(value, Value::Written)) {
+                    self.lock().answers.push((start, values));
+                }
+            }
+            Err(failure) => {
+                self.fail(start, failure);
+                self.stop.stop();
+            }
+        }
+    }
+
+    fn fail(&self, start: usize, failure: Failure) {
+        let mut finished = self.lock();
+        let is_stopped =
+            |failure: &Failure| matches!(failure, Failure::Error(error) if error.kind() == ErrorKind::Stopped);
+        // Pieces that were stopped because of another one's failure say nothing of their own.
+        let is_first = match &finished.failure {
+            None => true,
+            Some((known, first)) => {
+                (start < *known && !is_stopped(&failure)) || is_stopped(first) && !is_stopped(&failure)
+            }
+        };
+        if is_first {
+            finished.failure = Some((start, failure));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Finished> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs the rows of a range; what was asked for with a buffer is in its part of it.
+pub(super) fn run_rows(
+    session: &Session,
+    inputs: &[InputTensor],
+    requests: &[OutputRequest],
+    range: Range<usize>,
+    stop: Option<&Stop>,
+) -> std::result::Result<Vec<Value>, Failure> {
+    let rows = range.len();
+    let cut = |input: &InputTensor| {
+        if session.signature().is_row_input(input.index) { input.rows(range.clone()) } else { input.borrowed() }
+    };
+    let inputs: Option<Vec<InputTensor>> = inputs.iter().map(cut).collect();
+    let (Some(inputs), Some(mut parts)) = (inputs, requests_for(requests, &range)) else {
+        return Err(Failure::NotByRows);
+    };
+    let buffers: Vec<OutputRequest> = parts.clone();
+    let mut values = session.execute(&inputs, &mut parts, stop).map_err(Failure::Error)?;
+    if settle(&mut values, &buffers, rows) { Ok(values) } else { Err(Failure::NotByRows) }
+}
+
+/// One answer per request of the answers to all pieces.
+pub(super) fn put_together(mut answers: Vec<(usize, Vec<Value>)>, count: usize) -> Option<Vec<Value>> {
+    answers.sort_by_key(|(start, _)| *start);
+    let mut columns: Vec<Vec<Value>> = (0..count).map(|_| Vec::with_capacity(answers.len())).collect();
+    for (_, values) in answers {
+        for (column, value) in columns.iter_mut().zip(values) {
+            column.push(value);
+        }
+    }
+    columns.into_iter().map(|pieces| if pieces.is_empty() { Some(Value::Written) } else { join(pieces) }).collect()
+}

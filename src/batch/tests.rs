@@ -1,0 +1,199 @@
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::digest::Digest;
+use crate::engine::{Engine, EngineFacts};
+use crate::error::{Error, ErrorKind};
+use crate::onnx::ModelFacts;
+use crate::options::LoadOptions;
+use crate::session::{Origin, ThreadPlan};
+use crate::signature::{Dim, Port, Signature};
+use crate::tensor::{Buffer, DType, Elements, EngineTensor, OutputBuffer, Shape};
+use crate::testing::port;
+
+/// What becomes of the rows of one run.
+type Compute = fn(&[f32]) -> Vec<f32>;
+
+/// An engine over `x[N]` that answers `y[N]`, and takes its time.
+struct RowEngine {
+    signature: Signature,
+    compute: Compute,
+    per_row: Duration,
+    /// Rows of each run, and what ended early.
+    runs: Mutex<Vec<usize>>,
+}
+
+fn numbers(elements: &Elements) -> Vec<f32> {
+    let raw = elements.raw().unwrap();
+    // SAFETY: the tests' inputs are live arrays of float32.
+    #[allow(unsafe_code)]
+    let bytes = unsafe { std::slice::from_raw_parts(raw.pointer().as_ptr(), raw.bytes()) };
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect()
+}
+
+impl Engine for std::sync::Arc<RowEngine> {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn run(&self, inputs: &[InputTensor], outputs: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>> {
+        let rows = numbers(&inputs[0].elements);
+        self.runs.lock().unwrap().push(rows.len());
+        let ends = Instant::now() + self.per_row * u32::try_from(rows.len()).unwrap();
+        while Instant::now() < ends {
+            std::hint::spin_loop();
+            if stop.is_some_and(Stop::is_stopped) {
+                return Err(Error::new(ErrorKind::Stopped, "rows", "stopped", "none"));
+            }
+        }
+        if let Some(row) = rows.iter().position(|row| *row < 0.0) {
+            return Err(Error::new(ErrorKind::Engine, "rows", format!("{} at {row}", rows[row]), "none"));
+        }
+        let answer = (self.compute)(&rows);
+        let bytes: Vec<u8> = answer.iter().flat_map(|number| number.to_ne_bytes()).collect();
+        let value = |request: &OutputRequest| match &request.buffer {
+            Some(buffer) if buffer.data.copy_from(&bytes) => Ok(Value::Written),
+            Some(_) => Err(Error::new(ErrorKind::Engine, "rows", "shape verification failed", "none")),
+            None => Ok(Value::Tensor(EngineTensor {
+                dtype: DType::Float32,
+                shape: Shape::from_slice(&[i64::try_from(answer.len()).unwrap()]),
+                storage: Box::new(bytes.clone()),
+            })),
+        };
+        outputs.iter().map(value).collect()
+    }
+
+    fn take_notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn facts(&self) -> EngineFacts {
+        EngineFacts { name: "rows", version: "0".into(), library: "none".into(), threads: 1 }
+    }
+}
+
+fn model(compute: Compute, per_row: Duration, threads: usize, batch: Batch) -> (Session, std::sync::Arc<RowEngine>) {
+    let named = |name: &str| -> Port { port(name, &[Dim::Symbol("N".into())]) };
+    let signature = Signature::new("rows", vec![named("x")], vec![named("y")]);
+    let engine = std::sync::Arc::new(RowEngine { signature, compute, per_row, runs: Mutex::default() });
+    let options = LoadOptions { batch, ..LoadOptions::default() };
+    let threads = ThreadPlan { intra: 1, rows: threads, why: "a test" };
+    let origin = Origin::Bytes(Digest::of_bytes(b"rows"), 4);
+    let boxed = Box::new(std::sync::Arc::clone(&engine));
+    (Session::new(boxed, options, threads, origin, ModelFacts::default(), Duration::ZERO), engine)
+}
+
+fn input(rows: &[f32]) -> InputTensor {
+    let mut buffer = Buffer::zeroed(rows.len() * 4);
+    let bytes: Vec<u8> = rows.iter().flat_map(|number| number.to_ne_bytes()).collect();
+    buffer.as_bytes_mut().copy_from_slice(&bytes);
+    let shape = Shape::from_slice(&[i64::try_from(rows.len()).unwrap()]);
+    InputTensor { index: 0, shape, elements: Elements::Owned(buffer) }
+}
+
+/// Runs with a buffer and without, and gives the answer once both are the same.
+fn answer(session: &Session, rows: &[f32]) -> Result<Vec<f32>> {
+    let inputs = [input(rows)];
+    let without = run(session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], &mut |_| true)?;
+    let Value::Tensor(tensor) = &without[0] else { panic!("{without:?}") };
+    let without: Vec<f32> = tensor.storage.bytes().as_chunks::<4>().0.iter().map(|b| f32::from_ne_bytes(*b)).collect();
+    let memory = Elements::Owned(Buffer::zeroed(rows.len() * 4));
+    let buffer = Some(OutputBuffer { shape: inputs[0].shape.clone(), data: memory.raw().unwrap() });
+    let values = run(session, &inputs, &mut [OutputRequest { index: 0, buffer }], &mut |_| true)?;
+    match &values[0] {
+        Value::Written => assert_eq!(numbers(&memory), without),
+        Value::Tensor(_) => {}
+        other => panic!("{other:?}"),
+    }
+    Ok(without)
+}
+
+fn rows(count: u16) -> Vec<f32> {
+    (0..count).map(f32::from).collect()
+}
+
+const PER_ROW: Duration = Duration::from_micros(20);
+const DOUBLED: Compute = |rows| rows.iter().map(|row| row * 2.0).collect();
+const CENTRED: Compute = |rows| {
+    #[allow(clippy::cast_precision_loss)]
+    let mean = rows.iter().sum::<f32>() / rows.len() as f32;
+    rows.iter().map(|row| row - mean).collect()
+};
+
+#[test]
+fn every_way_gives_the_serial_answer() {
+    for threads in [1, 2, 3] {
+        for batch in [Batch::Auto, Batch::Serial, Batch::Rows] {
+            let (session, engine) = model(DOUBLED, PER_ROW, threads, batch);
+            for count in [0, 1, 2, 15, 16, 17, 100, 1000, 1001, 0, 1] {
+                assert_eq!(
+                    answer(&session, &rows(count)).unwrap(),
+                    DOUBLED(&rows(count)),
+                    "{threads} {batch:?} {count}"
+                );
+            }
+            let largest = engine.runs.lock().unwrap().iter().copied().max().unwrap();
+            assert!(batch != Batch::Serial || largest == 1001, "{largest}");
+            assert!(batch != Batch::Rows || threads == 1 || largest <= 501, "{largest}");
+        }
+    }
+}
+
+#[test]
+fn rows_that_depend_on_each_other_stay_together() {
+    for threads in [1, 2] {
+        let (session, engine) = model(CENTRED, PER_ROW, threads, Batch::Rows);
+        for count in [100, 1000, 1001] {
+            assert_eq!(answer(&session, &rows(count)).unwrap(), CENTRED(&rows(count)));
+        }
+        assert_eq!(session.agreement(0), Agreement::Differs);
+        assert_eq!(engine.runs.lock().unwrap().last(), Some(&1001), "nothing is tried again");
+    }
+}
+
+#[test]
+fn answers_of_other_sizes_stay_together() {
+    let first: Compute = |rows| rows.first().copied().into_iter().collect();
+    let (session, _) = model(first, PER_ROW, 2, Batch::Rows);
+    for count in [200, 100] {
+        assert_eq!(answer(&session, &rows(count)).unwrap(), [0.0]);
+    }
+}
+
+#[test]
+fn the_earliest_failing_row_is_reported() {
+    let (session, _) = model(DOUBLED, PER_ROW, 2, Batch::Rows);
+    answer(&session, &rows(1000)).unwrap();
+    let mut bad = rows(1000);
+    (bad[700], bad[200]) = (-7.0, -2.0);
+    for _ in 0..5 {
+        let error = answer(&session, &bad).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Engine);
+        assert!(error.to_string().contains("-2 at"), "{error}");
+    }
+    assert_eq!(answer(&session, &rows(1000)).unwrap(), DOUBLED(&rows(1000)));
+}
+
+#[test]
+fn the_caller_can_watch_and_stop() {
+    for (batch, threads) in [(Batch::Serial, 1), (Batch::Rows, 1), (Batch::Rows, 2)] {
+        let (session, _) = model(DOUBLED, Duration::from_millis(2), threads, batch);
+        let inputs = [input(&rows(500))];
+        let mut seen = Vec::new();
+        let mut watch = |done| {
+            seen.push(done);
+            seen.len() < 3
+        };
+        let ran = run(&session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], &mut watch);
+        assert_eq!(ran.unwrap_err().kind(), ErrorKind::Stopped);
+        assert!(seen.len() == 3 && seen.is_sorted() && *seen.last().unwrap() < 500, "{seen:?}");
+    }
+}
+
+#[test]
+fn calls_are_counted_once() {
+    let (session, _) = model(DOUBLED, PER_ROW, 2, Batch::Rows);
+    run(&session, &[input(&rows(1000))], &mut [OutputRequest { index: 0, buffer: None }], &mut |_| true).unwrap();
+    assert_eq!((session.snapshot().calls, session.snapshot().rows), (1, 1000));
+}
