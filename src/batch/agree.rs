@@ -70,7 +70,7 @@ fn half(bits: u16) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{EngineTensor, Shape, Strings};
+    use crate::tensor::{EngineTensor, Shape};
 
     fn tensor(shape: &[i64], numbers: &[f32]) -> Value {
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
