@@ -16,6 +16,7 @@ pub mod options;
 pub mod pace;
 pub mod registry;
 pub mod reload;
+pub mod resources;
 pub mod session;
 pub mod signature;
 pub mod single_flight;

@@ -39,6 +39,7 @@ MAY_USE: dict[str, set[str]] = {
     "engine": {"error", "signature", "stop", "tensor"},
     "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "stop", "tensor"},
     "threads": {"error", "fork"},
+    "resources": {"error"},
     "session": {
         "classifier",
         "digest",
@@ -71,6 +72,7 @@ MAY_USE: dict[str, set[str]] = {
         "py/engine",
         "registry",
         "reload",
+        "resources",
         "session",
         "signature",
         "tensor",
@@ -87,7 +89,7 @@ CRATES: dict[str, set[str]] = {
     "libloading": {"engine/ort"},
     "libc": {"fork"},
     "blake3": {"digest"},
-    "arc_swap": {"registry", "reload", "session", "threads"},
+    "arc_swap": {"registry", "reload", "resources", "session", "threads"},
     "rayon_core": {"threads"},
 }
 #: Files that may hold unsafe code → why.
@@ -378,7 +380,7 @@ IMPORTS: dict[str, set[str]] = {
     "display": set(),
 }
 #: Module → leaves that it imports inside the functions that need them.
-LAZY_IMPORTS: dict[str, set[str]] = {"model": {"display", "inputs"}}
+LAZY_IMPORTS: dict[str, set[str]] = {"model": {"display", "inputs"}, "registry": {"display"}}
 #: Leaf → packages of others at its top.
 THIRD_PARTY: dict[str, set[str]] = {"inputs": {"numpy"}}
 #: Standard modules that are imported with `import glowplug`, all of which the interpreter has imported by then.

@@ -102,16 +102,21 @@ def test_place_that_shared_a_session_goes_its_own_way(other: str, places: Path) 
     assert answer(gp.load(places / "folder" / "copy.onnx")) == 1
 
 
+#: Threads of a model by default, on the machine of the test.
+USABLE = gp.resources()["threads"]
 OPTIONS: list[dict[str, Any]] = [
     {},
-    {"threads": 2},
+    {"threads": USABLE + 1},
     {"optimization": "off"},
     {"optimization": "basic"},
     {"optimization": "extended"},
-    {"threads": 2, "optimization": "off"},
+    {"threads": USABLE + 1, "optimization": "off"},
+    {"batch": "serial"},
+    {"batch": "rows"},
 ]
 SAME_SESSION: list[dict[str, Any]] = [
-    {"threads": 1},
+    {"threads": USABLE},
+    {"batch": "auto"},
     {"threads": None},
     {"optimization": "all"},
     {"casting": "strict"},
@@ -283,7 +288,7 @@ def test_models_lists_what_is_loaded(tmp_path: Path) -> None:
         "uses": 2,
         "holders": 1,
         "calls": 0,
-        "threads": 1,
+        "threads": USABLE,
         "batch": "auto",
         "optimization": "all",
     }

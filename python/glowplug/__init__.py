@@ -23,10 +23,11 @@ from glowplug.errors import (
     UnsupportedModelError,
 )
 from glowplug.model import Model, load
-from glowplug.registry import configure, models, unload
+from glowplug.registry import configure, models, resources, unload
 
 __all__ = (
     "DependencyError", "EngineError", "GlowplugError", "InputError", "InputTypeError", "LibraryError", "Model",
     "ModelClosedError", "ModelError", "ModelNotFoundError", "ModelReadError", "OptionError", "OptionTypeError",
-    "OutOfMemoryError", "TensorSpec", "UnsupportedModelError", "__version__", "configure", "load", "models", "unload",
+    "OutOfMemoryError", "TensorSpec", "UnsupportedModelError", "__version__", "configure", "load", "models", "resources",
+    "unload",
 )  # fmt: skip

@@ -32,6 +32,20 @@ class ModelStats(TypedDict):
     p99_us: float
     busy_ms: float
 
+class ResourceSource(TypedDict):
+    name: str
+    place: str
+    cpus: float | None
+    memory: int | None
+
+class Resources(TypedDict):
+    cpus: float
+    memory: int | None
+    threads: int
+    threads_why: str
+    platform: str | None
+    sources: list[ResourceSource]
+
 @final
 class TensorSpec:
     @property
@@ -84,3 +98,4 @@ def load_bytes(model: bytes, threads: int | None, batch: str, optimization: str)
 def models() -> list[LoadedModel]: ...
 def unload_path(path: str | os.PathLike[str]) -> bool: ...
 def configure(memory_budget: int | None) -> None: ...
+def usable_resources(refresh: bool) -> Resources: ...

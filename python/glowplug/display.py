@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Explanation(dict[str, Any]):
-    """How a model runs and why; a dict that prints as a table."""
+    """Facts with their reasons: how a model runs, what a process may use. A dict that prints as a table."""
 
     def __str__(self) -> str:
         width = max((len(key) for key in self), default=0)
@@ -65,7 +65,9 @@ def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items())
+        return ", ".join(f"{key} {_short(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return "; ".join(_short(item) for item in value)
     return str(value)
 
 

@@ -11,6 +11,7 @@ from glowplug.model import Model
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from glowplug._core import LoadedModel
+    from glowplug.display import Explanation
 
 
 def models() -> list[LoadedModel]:
@@ -73,3 +74,26 @@ def configure(*, memory_budget: int | None) -> None:
             raise OptionError.about(subject, problem, "pass None for no bound, or 0 to keep only models that are held")
         memory_budget = min(memory_budget, 2**64 - 1)
     _core.configure(memory_budget)
+
+
+def resources(*, refresh: bool = False) -> Explanation:
+    """Say which CPUs and how much memory this process may really use, whatever the machine has.
+
+    The number of threads of a call follows from it. Affinity, the quotas of control groups along the process's own path,
+    physical memory and the memory size of a Lambda function are read at the first call; the smallest wins.
+
+    Args:
+        refresh: Look again, after a snapshot was restored on another machine or a quota was changed. Models that are
+            loaded keep their threads.
+
+    Returns:
+        A dict that prints as a table: `cpus` (whole or in part), `memory` (bytes, or `None`), `threads`, `threads_why`,
+        `platform` (`"aws-lambda"`, `"cloud-run"`, `"azure-functions"` or `None`), and `sources`, a list of dicts with
+        `name`, `place`, `cpus` and `memory` of everything that was found.
+
+    Raises:
+        OptionError: The environment variable GLOWPLUG_THREADS is no number of threads.
+    """
+    from glowplug.display import Explanation
+
+    return Explanation(_core.usable_resources(refresh))

@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod model;
 mod report;
+mod resources;
 mod spec;
 mod value;
 mod watch;
@@ -20,6 +21,8 @@ mod _core {
     use super::model::{ModelHandle, load_bytes, load_path};
     #[pymodule_export]
     use super::report::{configure, models, unload_path};
+    #[pymodule_export]
+    use super::resources::usable_resources;
     #[pymodule_export]
     use super::spec::TensorSpec;
 

@@ -22,6 +22,7 @@ use crate::classifier::Probabilities;
 use crate::error::{Error, ErrorKind, list_names};
 use crate::options::LoadOptions;
 use crate::reload::SharedModel;
+use crate::resources;
 use crate::session::Session;
 use crate::tensor::{Elements, InputTensor, OutputRequest, Value};
 
@@ -70,9 +71,8 @@ pub(super) fn load_bytes(
 }
 
 /// Threads of a call where the caller leaves the choice to us.
-#[allow(clippy::unnecessary_wraps)]
 fn usable_threads() -> Result<i64, Error> {
-    Ok(1)
+    Ok(i64::try_from(resources::current()?.threads()).unwrap_or(1))
 }
 
 fn seconds(seconds: f64) -> Result<Duration, Error> {
@@ -300,7 +300,7 @@ impl ModelHandle {
 
     /// Facts for `Model.explain`.
     fn explain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        report::explain(py, &*self.session(py)?)
+        report::explain(py, &*self.session(py)?, self.threads.is_some())
     }
 
     /// Counters for `Model.stats`.

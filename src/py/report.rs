@@ -10,6 +10,7 @@ use crate::onnx::Classes;
 use crate::options::Batch;
 use crate::registry::Registry;
 use crate::reload::absolute;
+use crate::resources;
 use crate::session::{Agreement, Origin, Session};
 
 /// What is loaded, the most recently used first.
@@ -44,7 +45,7 @@ pub(super) fn configure(py: Python<'_>, memory_budget: Option<u64>) {
     py.detach(|| Registry::global().set_budget(memory_budget));
 }
 
-pub(super) fn explain<'py>(py: Python<'py>, session: &Session) -> PyResult<Bound<'py, PyDict>> {
+pub(super) fn explain<'py>(py: Python<'py>, session: &Session, is_asked: bool) -> PyResult<Bound<'py, PyDict>> {
     let engine = session.engine_facts();
     let (facts, entry) = (session.facts(), PyDict::new(py));
     entry.set_item("source", source(session))?;
@@ -54,7 +55,8 @@ pub(super) fn explain<'py>(py: Python<'py>, session: &Session) -> PyResult<Bound
     entry.set_item("why", "onnxruntime runs every ONNX operator")?;
     let threads = session.threads();
     entry.set_item("threads", threads.intra.max(threads.rows))?;
-    entry.set_item("threads_why", threads.why)?;
+    let why = if is_asked { "asked for by the caller".to_owned() } else { resources::current()?.threads_why() };
+    entry.set_item("threads_why", format!("{why}; {}", threads.why))?;
     entry.set_item("intra_op_threads", threads.intra)?;
     entry.set_item("row_threads", threads.rows)?;
     entry.set_item("batch", session.options().batch.name())?;
