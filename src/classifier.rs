@@ -1,6 +1,6 @@
 //! Where a classifier's probabilities are, whatever the converter made of them.
 
-use crate::onnx::{Classes, ModelFacts, Producer};
+use crate::onnx::{Classes, ModelFacts, Node};
 use crate::signature::{Dim, Port, PortType};
 use crate::tensor::DType;
 
@@ -37,7 +37,7 @@ pub fn find(outputs: &[Port], facts: &ModelFacts) -> Option<Probabilities> {
         let is_float = matches!(port.dtype(), Some(DType::Float32 | DType::Float64 | DType::Float16));
         let named = port.name.to_lowercase().contains("prob");
         let beside_labels = labels_first && *index == 1;
-        is_float && (named || beside_labels || comes_from_probabilities(&port.name, &facts.producers))
+        is_float && (named || beside_labels || comes_from_probabilities(&port.name, &facts.graph.nodes))
     })?;
     match port.dims() {
         Some([_] | [_, Dim::Fixed(1)]) => Some(Probabilities::Positive(index)),
@@ -58,11 +58,11 @@ fn is_label(port: &Port) -> bool {
     is_flat && matches!(port.dtype(), Some(DType::Int64 | DType::Int32 | DType::String))
 }
 
-fn comes_from_probabilities(output: &str, producers: &[Producer]) -> bool {
+fn comes_from_probabilities(output: &str, nodes: &[Node]) -> bool {
     let mut name = output;
     // A cycle would be refused by the engine; the bound keeps a broken file from looping here.
-    for _ in 0..producers.len() {
-        let Some(node) = producers.iter().find(|node| node.outputs.iter().any(|made| made == name)) else {
+    for _ in 0..nodes.len() {
+        let Some(node) = nodes.iter().find(|node| node.outputs.iter().any(|made| made == name)) else {
             return false;
         };
         if MAKE_PROBABILITIES.contains(&node.operator.as_str()) {
@@ -71,7 +71,8 @@ fn comes_from_probabilities(output: &str, producers: &[Producer]) -> bool {
         if !PASS_THROUGH.contains(&node.operator.as_str()) {
             return false;
         }
-        name = &node.input;
+        let Some(input) = node.inputs.first() else { return false };
+        name = input;
     }
     false
 }
@@ -79,13 +80,14 @@ fn comes_from_probabilities(output: &str, producers: &[Producer]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::Graph;
 
     fn tensor(name: &str, dtype: DType, dims: &[Dim]) -> Port {
         Port { name: name.into(), port_type: PortType::Tensor(dtype, dims.to_vec()), required: true }
     }
 
-    fn node(operator: &str, input: &str, output: &str) -> Producer {
-        Producer { operator: operator.into(), input: input.into(), outputs: vec![output.into()] }
+    fn node(operator: &str, input: &str, output: &str) -> Node {
+        Node { operator: operator.into(), inputs: vec![input.into()], outputs: vec![output.into()], ..Node::default() }
     }
 
     #[test]
@@ -113,8 +115,9 @@ mod tests {
             ),
             ("a cycle", vec![scores("y", 1)], vec![node("Cast", "z", "y"), node("Cast", "y", "z")], None),
         ];
-        for (name, outputs, producers, expected) in cases {
-            let facts = ModelFacts { producers, ..ModelFacts::default() };
+        for (name, outputs, nodes, expected) in cases {
+            let graph = Graph { nodes, ..Graph::default() };
+            let facts = ModelFacts { graph, ..ModelFacts::default() };
             assert_eq!(find(&outputs, &facts), expected, "{name}");
         }
     }

@@ -13,7 +13,7 @@ use crate::engine::{Engine, EngineFacts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
 use crate::metrics::{Metrics, Snapshot};
-use crate::onnx::{Classes, ModelFacts};
+use crate::onnx::{self, Classes, ModelFacts};
 use crate::options::LoadOptions;
 use crate::pace::Pace;
 use crate::signature::{Port, Signature};
@@ -78,6 +78,7 @@ pub struct Session {
     /// Outputs that the engine is known to write into buffers.
     writes_buffers: Vec<AtomicBool>,
     agreement: Vec<AtomicU8>,
+    proofs: ArcSwapOption<Vec<Option<String>>>,
     pace: Pace,
     /// Whether a run of a few rows took long.
     slow: AtomicBool,
@@ -105,6 +106,7 @@ impl Session {
             output_rows: outputs.iter().map(|port| AtomicU8::new(first_state(port, engine.signature()))).collect(),
             writes_buffers: outputs.iter().map(|_| AtomicBool::new(false)).collect(),
             agreement: outputs.iter().map(|_| AtomicU8::new(0)).collect(),
+            proofs: ArcSwapOption::const_empty(),
             pace: Pace::default(),
             slow: AtomicBool::new(false),
             threads,
@@ -202,10 +204,31 @@ impl Session {
         self.agreement[output].fetch_max(found as u8, Ordering::Relaxed);
     }
 
-    /// Why the graph does not prove that an output's rows depend on the input's same rows alone; `None` if it does.
-    #[allow(clippy::unused_self)]
-    pub fn unproven_because(&self, _output: usize) -> Option<&str> {
-        Some("the graph was not looked at")
+    /// Why the graph does not prove that an output's rows depend on the inputs' same rows alone; `None` if it does.
+    pub fn unproven_because(&self, output: usize) -> Option<String> {
+        self.proofs().get(output).cloned().flatten()
+    }
+
+    /// Whether the graph proves that an output's rows depend on the inputs' same rows alone.
+    pub fn is_proven(&self, output: usize) -> bool {
+        self.proofs().get(output).is_some_and(Option::is_none)
+    }
+
+    /// For each output what is missing in the proof; found the first time it is asked for.
+    fn proofs(&self) -> Arc<Vec<Option<String>>> {
+        // Two threads at once look twice: a lock would stay locked in the child of a fork.
+        if let Some(known) = self.proofs.load_full() {
+            return known;
+        }
+        let outputs: Vec<&str> = self.signature().outputs().iter().map(|port| port.name.as_str()).collect();
+        let found = if self.facts.has_graph {
+            onnx::not_row_wise(&self.facts.graph, &self.facts.opsets, &outputs)
+        } else {
+            vec![Some("the file has no graph in ONNX format to look at".to_owned()); outputs.len()]
+        };
+        let found = Arc::new(found);
+        self.proofs.store(Some(Arc::clone(&found)));
+        found
     }
 
     /// Counters.

@@ -80,7 +80,7 @@ fn may_split(session: &Session, requests: &[OutputRequest]) -> bool {
     let is_allowed = |output: usize| match session.options().batch {
         Batch::Serial => false,
         Batch::Rows => true,
-        Batch::Auto => session.unproven_because(output).is_none(),
+        Batch::Auto => session.is_proven(output),
     };
     !requests.is_empty()
         && requests

@@ -1,8 +1,12 @@
 //! What a model file says about itself, found without loading it.
 
+mod graph;
+mod row_wise;
 mod scan;
 mod sniff;
 mod wire;
 
-pub use scan::{Classes, ExternalData, ModelFacts, Producer, scan};
+pub use graph::{Attribute, Constant, Graph, Input, Node};
+pub use row_wise::not_row_wise;
+pub use scan::{Classes, ExternalData, ModelFacts, scan};
 pub use sniff::looks_like;

@@ -4,8 +4,11 @@
 
 use std::io::{Read, Seek};
 
+use super::graph::{Graph, Node};
 use super::wire::{Content, Field, Malformed, Walker, length_of};
 use crate::error::{Error, ErrorKind, Result};
+
+mod parts;
 
 /// Protobuf's own limit on nested messages; deeper files are refused by every reader.
 const MOST_NESTED: u32 = 100;
@@ -27,8 +30,8 @@ pub struct ModelFacts {
     pub external: Vec<ExternalData>,
     /// Class labels that a classifier or `ZipMap` of the main graph names; of the last one, which makes the outputs.
     pub classes: Option<Classes>,
-    /// Which operator makes each value of the main graph.
-    pub producers: Vec<Producer>,
+    /// The main graph.
+    pub graph: Graph,
     /// Inputs and outputs of the main graph that are declared without a shape, so of any rank.
     pub open_ranks: Vec<String>,
     /// Operators that are asked for zero groups, which ONNX Runtime 1.32 divides by while it loads.
@@ -42,17 +45,6 @@ pub enum Classes {
     Ints(Vec<i64>),
     /// Text.
     Strings(Vec<String>),
-}
-
-/// A node of the main graph, as far as following values back to their origin needs it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Producer {
-    /// Operator.
-    pub operator: String,
-    /// Its first input's name.
-    pub input: String,
-    /// Names of its outputs.
-    pub outputs: Vec<String>,
 }
 
 /// Where the data of one tensor lies, as the file has it, unchecked.
@@ -135,11 +127,7 @@ impl<R: Read + Seek> Scanner<R> {
                     let opset = this.opset(stop)?;
                     this.facts.opsets.push(opset);
                 }
-                // Functions hold nodes in field 7 as graphs hold them in field 1.
-                (25, Content::Until(stop)) => this.fields(stop, |this, field| match (field.number, field.content) {
-                    (7, Content::Until(stop)) => this.node(stop, false),
-                    _ => Ok(()),
-                })?,
+                (25, Content::Until(stop)) => this.function(stop)?,
                 _ => {}
             }
             Ok(())
@@ -162,50 +150,38 @@ impl<R: Read + Seek> Scanner<R> {
     fn graph(&mut self, end: u64, main: bool) -> Scanned {
         self.fields(end, |this, field| match (field.number, field.content) {
             (1, Content::Until(stop)) => this.node(stop, main),
-            (5, Content::Until(stop)) => this.tensor(stop),
-            (11 | 12, Content::Until(stop)) if main => this.value_info(stop),
+            (5, Content::Until(stop)) => {
+                let constant = this.tensor(stop)?;
+                if main {
+                    this.facts.graph.constants.push(constant);
+                }
+                Ok(())
+            }
+            (11, Content::Until(stop)) if main => {
+                let input = this.value_info(stop)?;
+                this.facts.graph.inputs.push(input);
+                Ok(())
+            }
+            (12, Content::Until(stop)) if main => this.value_info(stop).map(|_| ()),
             (15, Content::Until(stop)) => this.sparse_tensor(stop),
             _ => Ok(()),
         })
     }
 
-    /// An input or output: `type` (2) has `tensor_type` (1), which has `shape` (2) only if the rank is known.
-    fn value_info(&mut self, end: u64) -> Scanned {
-        let (mut name, mut has_shape) = (String::new(), false);
-        self.fields(end, |this, field| match (field.number, field.content) {
-            (1, Content::Until(stop)) => {
-                name = this.name(stop)?;
-                Ok(())
-            }
-            (2, Content::Until(stop)) => this.fields(stop, |this, field| match (field.number, field.content) {
-                (1, Content::Until(stop)) => this.fields(stop, |_, field| {
-                    has_shape |= field.number == 2;
-                    Ok(())
-                }),
-                _ => Ok(()),
-            }),
-            _ => Ok(()),
-        })?;
-        if !has_shape {
-            self.facts.open_ranks.push(name);
-        }
-        Ok(())
-    }
-
     fn node(&mut self, end: u64, main: bool) -> Scanned {
-        let mut node = Producer::default();
-        let mut inputs = 0;
+        let mut node = Node::default();
         self.fields(end, |this, field| {
             match (field.number, field.content) {
-                (1, Content::Until(stop)) if main => {
-                    inputs += 1;
-                    if inputs == 1 {
-                        node.input = this.name(stop)?;
-                    }
-                }
+                (1, Content::Until(stop)) if main => node.inputs.push(this.name(stop)?),
                 (2, Content::Until(stop)) if main => node.outputs.push(this.name(stop)?),
                 (4, Content::Until(stop)) => node.operator = this.name(stop)?,
-                (5, Content::Until(stop)) => this.attribute(stop, main)?,
+                (5, Content::Until(stop)) => {
+                    let attribute = this.attribute(stop, main)?;
+                    if main {
+                        node.attributes.push(attribute);
+                    }
+                }
+                (7, Content::Until(stop)) if main => node.domain = this.name(stop)?,
                 _ => {}
             }
             Ok(())
@@ -214,7 +190,7 @@ impl<R: Read + Seek> Scanner<R> {
             self.facts.zero_groups.push(node.operator.clone());
         }
         if main {
-            self.facts.producers.push(node);
+            self.facts.graph.nodes.push(node);
             if let Some(labels) = self.labels.take() {
                 self.facts.classes = Some(labels);
             }
@@ -222,102 +198,23 @@ impl<R: Read + Seek> Scanner<R> {
         Ok(())
     }
 
-    fn attribute(&mut self, end: u64, main: bool) -> Scanned {
-        let mut name = String::new();
+    /// Functions hold nodes in field 7 as graphs hold them in field 1; their name is in 1 and their domain in 10.
+    fn function(&mut self, end: u64) -> Scanned {
+        let mut id = (String::new(), String::new());
         self.fields(end, |this, field| match (field.number, field.content) {
             (1, Content::Until(stop)) => {
-                name = this.name(stop)?;
+                id.1 = this.name(stop)?;
                 Ok(())
             }
-            (3, Content::Varint(0)) if name == "group" => {
-                this.has_zero_groups = true;
+            (10, Content::Until(stop)) => {
+                id.0 = this.name(stop)?;
                 Ok(())
             }
-            (5 | 10, Content::Until(stop)) => this.tensor(stop),
-            (6 | 11, Content::Until(stop)) => this.graph(stop, false),
-            (22 | 23, Content::Until(stop)) => this.sparse_tensor(stop),
-            (8, content) if main && name.starts_with("classlabels_int") => this.int_label(content),
-            (9, Content::Until(stop)) if main && name == "classlabels_strings" => this.string_label(stop),
-            // A list of numbers or strings holds no tensor and no graph, and a tree ensemble has hundreds of thousands
-            // of entries, one field each: they are not walked.
-            (7..=9, _) => this.walker.skip_to(end),
+            (7, Content::Until(stop)) => this.node(stop, false),
             _ => Ok(()),
-        })
-    }
-
-    fn int_label(&mut self, content: Content) -> Scanned {
-        let mut labels = match self.labels.take() {
-            Some(Classes::Ints(labels)) => labels,
-            _ => Vec::new(),
-        };
-        match content {
-            Content::Varint(label) => labels.push(label.cast_signed()),
-            Content::Until(stop) => {
-                while self.walker.position() < stop {
-                    labels.push(self.walker.varint(stop)?.cast_signed());
-                }
-            }
-            Content::Fixed => {}
-        }
-        self.labels = Some(Classes::Ints(labels));
-        Ok(())
-    }
-
-    fn string_label(&mut self, stop: u64) -> Scanned {
-        let label = self.name(stop)?;
-        let mut labels = match self.labels.take() {
-            Some(Classes::Strings(labels)) => labels,
-            _ => Vec::new(),
-        };
-        labels.push(label);
-        self.labels = Some(Classes::Strings(labels));
-        Ok(())
-    }
-
-    fn tensor(&mut self, end: u64) -> Scanned {
-        let mut data = ExternalData::default();
-        let mut is_external = false;
-        self.fields(end, |this, field| {
-            match (field.number, field.content) {
-                (8, Content::Until(stop)) => data.tensor = this.name(stop)?,
-                (13, Content::Until(stop)) => {
-                    let (key, value) = this.entry(stop)?;
-                    match key.as_str() {
-                        "location" => data.location = value,
-                        "offset" => data.offset = Some(value),
-                        "length" => data.length = Some(value),
-                        _ => {}
-                    }
-                }
-                (14, Content::Varint(location)) => is_external = location == 1,
-                _ => {}
-            }
-            Ok(())
         })?;
-        if is_external {
-            self.facts.external.push(data);
-        }
+        self.facts.graph.functions.push(id);
         Ok(())
-    }
-
-    fn sparse_tensor(&mut self, end: u64) -> Scanned {
-        self.fields(end, |this, field| match (field.number, field.content) {
-            (1 | 2, Content::Until(stop)) => this.tensor(stop),
-            _ => Ok(()),
-        })
-    }
-
-    fn entry(&mut self, end: u64) -> Scanned<(String, String)> {
-        let (mut key, mut value) = (String::new(), String::new());
-        self.fields(end, |this, field| {
-            match (field.number, field.content) {
-                (1, Content::Until(stop)) => key = this.name(stop)?,
-                (2, Content::Until(stop)) => value = this.name(stop)?,
-                _ => {}
-            }
-            Ok(())
-        })?;
-        Ok((key, value))
     }
 
     fn name(&mut self, stop: u64) -> Scanned<String> {
@@ -392,7 +289,7 @@ mod tests {
         for (nodes, expected) in cases {
             let facts = found(&message(7, &[&nodes.concat()])).unwrap();
             assert_eq!(facts.classes, expected);
-            assert_eq!(facts.producers.len(), nodes.len());
+            assert_eq!(facts.graph.nodes.len(), nodes.len());
         }
     }
 

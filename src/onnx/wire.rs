@@ -85,12 +85,17 @@ impl<R: Read + Seek> Walker<R> {
         if length > most {
             return self.malformed(format!("a name of {length} bytes, at most {most} expected"));
         }
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        self.bytes(end).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The bytes up to `end`, which the caller knows to be few.
+    pub(crate) fn bytes(&mut self, end: u64) -> Result<Vec<u8>, Malformed> {
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(self.position)).unwrap_or(0)];
         if self.inner.read_exact(&mut bytes).is_err() {
             return self.malformed("the file ends inside a name".to_owned());
         }
         self.position = end;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     }
 
     pub(crate) fn varint(&mut self, end: u64) -> Result<u64, Malformed> {

@@ -303,6 +303,13 @@ impl ModelHandle {
         report::explain(py, &*self.session(py)?, self.threads.is_some())
     }
 
+    /// For each output, why its rows may depend on each other; `None` where the graph proves that they do not.
+    fn row_dependence(&self, py: Python<'_>) -> PyResult<Vec<(String, Option<String>)>> {
+        let session = self.session(py)?;
+        let outputs = session.signature().outputs().iter().enumerate();
+        Ok(outputs.map(|(index, port)| (port.name.clone(), session.unproven_because(index))).collect())
+    }
+
     /// Counters for `Model.stats`.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         report::stats(py, &*self.session(py)?)

@@ -145,7 +145,7 @@ fn stack_needed(source: ModelSource<'_>, facts: &ModelFacts) -> Option<usize> {
         ModelSource::File(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
         ModelSource::Bytes(bytes) => bytes.len() as u64,
     };
-    let has_trees = facts.producers.iter().any(|node| node.operator.starts_with("TreeEnsemble"));
+    let has_trees = facts.graph.nodes.iter().any(|node| node.operator.starts_with("TreeEnsemble"));
     let needed = usize::try_from((bytes * PER_BYTE).min(MOST)).ok()?;
     (has_trees && bytes > USUALLY_ENOUGH).then_some(needed)
 }
