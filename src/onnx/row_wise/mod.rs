@@ -22,12 +22,16 @@ pub(super) struct Scope<'a> {
     opset: u64,
 }
 
-/// Why `output` is not proven to be by rows; `None` if it is.
+/// For each of `outputs`, why it is not proven to be by rows; `None` if it is.
 pub fn not_row_wise(graph: &Graph, opsets: &[(String, u64)], outputs: &[&str]) -> Vec<Option<String>> {
     let opset = opsets.iter().find(|(domain, _)| is_standard(domain)).map_or(0, |(_, version)| *version);
     let mut scope = Scope { values: named(graph), opset };
     for node in &graph.nodes {
-        let made = judge(graph, &scope, node);
+        let made = match judge(graph, &scope, node) {
+            Ok(made) => made,
+            // The engine computes every node, and one that leads to no output may still fail for some numbers of rows.
+            Err(reason) => return vec![Some(reason); outputs.len()],
+        };
         for (name, value) in node.outputs.iter().zip(made) {
             // A name is given once; a file that gives it twice is broken.
             if !name.is_empty() && scope.values.insert(name, value).is_some() {
@@ -68,36 +72,26 @@ fn of_constant(constant: &Constant) -> Known {
     Known::Fixed(Some(constant.dims.iter().copied().map(Some).collect()), constant.ints.clone())
 }
 
-/// What a node makes, one value per output.
-fn judge(graph: &Graph, scope: &Scope<'_>, node: &Node) -> Vec<Known> {
-    let all = |value: &Known| node.outputs.iter().map(|_| value.clone()).collect();
+/// What a node makes, one value per output, or why that cannot be told.
+fn judge(graph: &Graph, scope: &Scope<'_>, node: &Node) -> Result<Vec<Known>, String> {
     let is_own = |(domain, name): &(String, String)| *domain == node.domain && *name == node.operator;
     if graph.functions.iter().any(is_own) {
-        return all(&Known::Unknown(format!("{} is defined by the file", node.operator)));
+        return Err(format!("{} is defined by the file", described(node)));
     }
     let mut inputs = Vec::with_capacity(node.inputs.len());
     for name in &node.inputs {
-        let value = scope.values.get(name.as_str());
-        match value {
+        match scope.values.get(name.as_str()) {
             _ if name.is_empty() => inputs.push(None),
-            Some(unknown @ Known::Unknown(_)) => return all(unknown),
+            Some(Known::Unknown(reason)) => return Err(reason.clone()),
             Some(value) => inputs.push(Some(value)),
-            None => return all(&Known::Unknown(format!("`{name}` is not computed before it is used"))),
+            None => return Err(format!("`{name}` is not computed before it is used")),
         }
     }
-    let standard = is_standard(&node.domain);
-    let made = apply(scope, node, &inputs, standard);
-    let reason = || Known::Unknown(format!("{} may mix rows", described(node)));
-    match made {
-        Some(made) if made.len() == node.outputs.len() => made,
-        Some(made) if made.len() == 1 => {
-            // Further outputs than the rule speaks of.
-            let mut made = made;
-            made.resize_with(node.outputs.len(), reason);
-            made
-        }
-        _ => all(&reason()),
-    }
+    let reason = || format!("{} may mix rows", described(node));
+    let mut made = apply(scope, node, &inputs, is_standard(&node.domain)).ok_or_else(reason)?;
+    // Further outputs than the rule speaks of.
+    made.resize_with(node.outputs.len(), || Known::Unknown(reason()));
+    Ok(made)
 }
 
 fn described(node: &Node) -> String {

@@ -178,11 +178,15 @@ fn reshape(node: &Node, dims: Option<&Dims>, target: &[Size]) -> Made {
     }
     let per_row = dims.and_then(|dims| dims.iter().copied().try_fold(1_i64, |product, dim| product.checked_mul(dim?)));
     let rest_known = made.iter().copied().try_fold(1_i64, |product, dim| product.checked_mul(dim?));
+    // A target that does not fit is an error, but ONNX Runtime's fusions may make other rows of it.
+    if rest_known.is_some() && per_row != rest_known {
+        return None;
+    }
     let keeps_rows = match first {
         Size::Rows => true,
         Size::Number(0) => copies_zero,
         // What is left over for the first dimension is the number of rows only if a row fills the others.
-        Size::Number(-1) => per_row.is_some() && per_row == rest_known && per_row != Some(0),
+        Size::Number(-1) => rest_known.is_some() && per_row != Some(0),
         _ => false,
     };
     if let (Some(open), Some(per_row)) = (rest.iter().position(|size| *size == Size::Number(-1)), per_row) {
@@ -198,7 +202,9 @@ fn reshape(node: &Node, dims: Option<&Dims>, target: &[Size]) -> Made {
 
 fn flatten(node: &Node, dims: Option<&Dims>) -> Made {
     let rank = dims.map(|dims| dims.len() + 1);
-    let axis = axis_of(node.int("axis", 1), rank.map(|rank| rank + 1))?;
+    let axis = node.int("axis", 1);
+    // The axis may be as large as the rank, but is counted from the end like any other.
+    let axis = if axis == 1 { 1 } else { axis_of(axis, rank)? };
     let per_row = dims.and_then(|dims| dims.iter().copied().try_fold(1_i64, |product, dim| product.checked_mul(dim?)));
     (axis == 1).then(|| rows(vec![per_row]))
 }
