@@ -238,6 +238,17 @@ impl Buffer {
         self.words.resize(self.bytes.div_ceil(size_of::<u64>()), 0);
         &mut self.as_bytes_mut()[start..]
     }
+
+    /// Keeps the first `bytes` bytes.
+    pub fn truncate(&mut self, bytes: usize) {
+        if bytes < self.bytes {
+            // Growing hands out zeros, also in the last word.
+            let word_end = bytes.next_multiple_of(size_of::<u64>()).min(self.bytes);
+            self.as_bytes_mut()[bytes..word_end].fill(0);
+            self.bytes = bytes;
+            self.words.truncate(bytes.div_ceil(size_of::<u64>()));
+        }
+    }
 }
 
 /// The elements of an input.
@@ -417,6 +428,12 @@ mod tests {
         buffer.grow(0).copy_from_slice(&[]);
         buffer.grow(10)[9] = 7;
         assert_eq!(buffer.as_bytes(), [1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+        buffer.truncate(20);
+        assert_eq!(buffer.as_bytes().len(), 13, "truncating never grows");
+        let mut shorter = buffer.clone();
+        shorter.truncate(2);
+        shorter.grow(1);
+        assert_eq!(shorter.as_bytes(), [1, 2, 0], "what was cut off is gone");
         let elements = Elements::Owned(buffer);
         let raw = elements.raw().unwrap();
         assert_eq!((raw.bytes(), raw.pointer().as_ptr().align_offset(8)), (13, 0));

@@ -29,11 +29,14 @@ MAY_USE: dict[str, set[str]] = {
     "pace": set(),
     "stop": set(),
     "tensor": set(),
+    "half": set(),
     "options": {"error"},
     # What a model is.
     "signature": {"error", "tensor"},
     "onnx": {"error"},
     "classifier": {"onnx", "signature", "tensor"},
+    "rows": {"error", "half", "signature", "tensor"},
+    "features": {"error", "onnx", "signature"},
     "source": {"digest", "error", "onnx"},
     # What runs it.
     "engine": {"error", "signature", "stop", "tensor"},
@@ -59,6 +62,8 @@ MAY_USE: dict[str, set[str]] = {
     # Who has it. These know sessions, and no engine.
     "registry": {"digest", "error", "fork", "lru", "onnx", "options", "session", "single_flight", "source"},
     "reload": {"digest", "error", "fork", "options", "registry", "session"},
+    # JSON text in and out, over all of the above.
+    "json": {"batch", "classifier", "error", "half", "onnx", "rows", "session", "signature", "tensor"},
     # Where everything meets.
     "loader": {"engine", "engine/ort", "error", "onnx", "options", "registry", "session", "source"},
     "lib": set(),
@@ -67,12 +72,16 @@ MAY_USE: dict[str, set[str]] = {
         "batch",
         "classifier",
         "error",
+        "features",
+        "half",
+        "json",
         "onnx",
         "options",
         "py/engine",
         "registry",
         "reload",
         "resources",
+        "rows",
         "session",
         "signature",
         "tensor",
@@ -80,13 +89,28 @@ MAY_USE: dict[str, set[str]] = {
     "py/engine": {"engine/ort", "loader"},
 }
 #: Leaves that are kept free of every other module but the error.
-LEAVES = {"digest", "error", "fork", "lru", "metrics", "onnx", "options", "pace", "single_flight", "stop", "tensor"}
+LEAVES = {
+    "digest",
+    "error",
+    "fork",
+    "half",
+    "lru",
+    "metrics",
+    "onnx",
+    "options",
+    "pace",
+    "single_flight",
+    "stop",
+    "tensor",
+}
 #: Crates that are somebody's business alone → who may name them.
 CRATES: dict[str, set[str]] = {
     "pyo3": {"py"},
     "numpy": {"py"},
     "ort": {"engine/ort"},
     "libloading": {"engine/ort"},
+    "jiter": {"json"},
+    "zmij": {"json"},
     "libc": {"fork"},
     "blake3": {"digest"},
     "arc_swap": {"registry", "reload", "resources", "session", "threads"},

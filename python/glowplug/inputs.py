@@ -40,7 +40,7 @@ def prepare(handle: ModelHandle, inputs: Any, casting: str) -> tuple[Prepared, i
     """
     named = _by_name(handle, inputs)
     if named is None:
-        array, copied = _convert(handle, handle.sole_input(), inputs, casting)
+        array, copied = _convert(handle, handle.sole_input(), _in_order(handle, inputs), casting)
         return array, int(copied)
     arrays: dict[str, NDArray[Any]] = {}
     copies = 0
@@ -69,6 +69,21 @@ def _by_name(handle: ModelHandle, inputs: Any) -> Mapping[Any, Any] | None:
         if are_inputs or sum(spec.required for spec in handle.inputs) > 1:
             return {str(name): inputs[name] for name in inputs.columns}
     return None
+
+
+def _in_order(handle: ModelHandle, inputs: Any) -> Any:
+    """A frame with the columns that the model's features name, in their order; anything else as it is."""
+    if not (hasattr(inputs, "columns") and hasattr(inputs, "__getitem__")):
+        return inputs
+    columns, features = list(inputs.columns), handle.features
+    # Columns without names, such as the numbers that pandas makes up, say nothing about their order.
+    if features is None or columns == features or not all(isinstance(name, str) for name in columns):
+        return inputs
+    missing = [name for name in features if name not in columns]
+    if missing:
+        problem = f"got a frame without the columns {missing}, expected {features}"
+        raise InputError.about(handle.name, problem, "add or rename the columns, or load the model with `features=[…]`")
+    return inputs[features]
 
 
 def _convert(handle: ModelHandle, spec: TensorSpec, value: Any, casting: str) -> tuple[NDArray[Any], bool]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Optimization = Literal["all", "extended", "basic", "off"]
     Inputs = ArrayLike | Mapping[str, ArrayLike]
     Progress = Callable[[int, int], object]
+    Row = Iterable[Any] | Mapping[str, Any] | float | str | bytes | None
 
 #: Seconds between looks at a model's file with `reload=True`.
 RELOAD_SECONDS = 1.0
@@ -38,6 +39,7 @@ def load(
     optimization: Optimization = "all",
     casting: Casting = "same_kind",
     reload: bool | float = False,
+    features: Iterable[str] | None = None,
 ) -> Model:
     """Load a model, or find it if this process has loaded it before.
 
@@ -59,6 +61,9 @@ def load(
         reload: `True`, or a number of seconds, to look at the file at most once a second, or as often as said, when the
             model is used, and to go over to the new content when it has changed. A new file that is broken or half written
             leaves the old model in use and warns once.
+        features: Names of the columns of the one input `[N, k]`, in the model's order, by which rows can be mappings and
+            frames are put in order. The default is what the model's metadata has under `feature_names`: a JSON array of
+            strings, or names separated by commas.
 
     Raises:
         ModelNotFoundError: The file, or one with its external data, does not exist.
@@ -86,10 +91,10 @@ def load(
         if reload is not False:
             subject, problem = "option `reload`", "got bytes as source, which cannot change"
             raise OptionError.about(subject, problem, "pass a path, or leave `reload` out")
-        return Model(_core.load_bytes(bytes(source), threads, batch, optimization), casting)
+        return _named(Model(_core.load_bytes(bytes(source), threads, batch, optimization), casting), features)
     path = source if isinstance(source, str) else _path(source)
     interval = None if reload is False else _seconds(reload)
-    return Model(_core.load_path(path, threads, batch, optimization, interval), casting)
+    return _named(Model(_core.load_path(path, threads, batch, optimization, interval), casting), features)
 
 
 def _whole_number(threads: object) -> int:
@@ -114,6 +119,19 @@ def _seconds(reload: object) -> float:
         return float(reload)
     subject, problem = "option `reload`", f"got {reload!r}, expected True, False or a number of seconds"
     raise OptionTypeError.about(subject, problem, "pass for example `reload=10.0`")
+
+
+def _named(model: Model, features: Iterable[str] | None) -> Model:
+    if features is None:
+        return model
+    subject, fix = "option `features`", 'pass the names of the columns, for example `features=["amount", "hour"]`'
+    if isinstance(features, str) or not hasattr(features, "__iter__"):
+        raise OptionTypeError.about(subject, f"got {features!r}, expected a list of names", fix)
+    names = list(features)
+    for name in names:
+        if not isinstance(name, str):
+            raise OptionTypeError.about(subject, f"got {name!r}, expected names that are strings", fix)
+    return Model(model._handle.named(names), model._casting)  # noqa: SLF001 - a function of this module
 
 
 class Model:
@@ -220,6 +238,68 @@ class Model:
         for batch in batches:
             yield self.predict(batch)
 
+    def predict_json(
+        self,
+        body: bytes | str | bytearray | memoryview,
+        /,
+        *,
+        method: Literal["predict", "predict_proba", "run"] = "predict",
+    ) -> bytes:
+        """Score the rows of a JSON document, and answer in JSON.
+
+        Everything happens in the core, without the interpreter and its lock, and without NumPy.
+
+        Args:
+            body: A list of rows; one row alone; `{"instances": [row, …]}` (TensorFlow Serving, Vertex AI); `{"inputs": …}`
+                with whole inputs (TensorFlow Serving's column format) or with tensors of the Open Inference Protocol. A row
+                is a list of values, an object of named features or inputs, or one value where the model takes one.
+                `null`, `NaN` and `Infinity` are taken for floats, `null` as NaN; whole numbers may be written as `1.0`.
+            method: What a prediction is: `"predict"` for the first output, `"predict_proba"` for the probabilities of the
+                classes, `"run"` for an object of all outputs. The outputs that a request of the Open Inference Protocol
+                names come first.
+
+        Returns:
+            UTF-8: a list of predictions, one prediction for one row, `{"predictions": […]}` for `instances`,
+            `{"outputs": …}` for the column format, or a response of the Open Inference Protocol. Floats are written with the
+            fewest digits that give the same number again; NaN and infinity, which JSON does not have, become `null`.
+
+        Raises:
+            InputError: The body is not JSON, or its rows do not fit the model; the message names the row, counted from 0.
+            InputTypeError: A value is of the wrong kind, such as text for a number; or `body` is.
+            OptionError: An unknown `method`.
+            EngineError: The engine failed while it ran.
+            OutOfMemoryError: There is not enough memory for the outputs.
+        """
+        return self._handle.predict_json(body, method)
+
+    def predict_rows(
+        self, rows: Iterable[Row], *, method: Literal["predict", "predict_proba", "run"] = "predict"
+    ) -> Any:
+        """Score rows of plain Python; NumPy is neither needed nor imported.
+
+        Args:
+            rows: Any iterable of rows. A row is a sequence or other iterable of values, one for each column of the input
+                `[N, k]`, or for each input of a model with several; or a mapping by the names in `features` or of the
+                inputs; or, for an input `[N]` or `[N, 1]`, a value itself. Values are numbers, bools, text, bytes in UTF-8
+                and whatever has `__float__` or `__index__`. They are converted as `predict` converts lists: rounded into
+                float dtypes, exact in others. `None` is NaN where the model wants floats. `casting` makes no difference:
+                numbers of Python have no dtype.
+            method: What to answer, named after the method that gives the same as arrays.
+
+        Returns:
+            A list with an entry for each row, as `tolist()` of the array would give it. `"predict"`: the entries of the
+            first output: numbers, lists, text, or dicts for a sequence of maps. `"predict_proba"`: probabilities in the
+            order of `classes`. `"run"`: a dict from output name to such a list. An output that has no rows comes as it is.
+            Without rows each list is empty, and the model does not run.
+
+        Raises:
+            InputError: A row does not fit the model; the message has its index.
+            InputTypeError: A value has a type that does not fit.
+            OptionError: `method` is none of the three.
+            EngineError: The engine failed while it ran.
+        """
+        return self._handle.predict_rows(rows, method)
+
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs: name, dtype, shape with symbolic dimensions as names, and whether it is required."""
@@ -234,6 +314,11 @@ class Model:
     def classes(self) -> list[int] | list[str] | None:
         """Class labels in the order of the columns of `predict_proba`; `None` if the model does not name them."""
         return self._handle.classes
+
+    @property
+    def features(self) -> list[str] | None:
+        """Names of the columns of the one input `[N, k]`; `None` if neither `load` nor the model's metadata has them."""
+        return self._handle.features
 
     def explain(self) -> Explanation:
         """Say how the model runs and why: engine and version, threads, memory, optimisation, opsets.
@@ -290,7 +375,8 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         path, threads, batch, optimization, reload = self._handle.reference()
-        return _unpickle, (os.fspath(path), threads, batch, optimization, self._casting, reload, self._handle.digest())
+        digest, features = self._handle.digest(), self._handle.given_features
+        return _unpickle, (os.fspath(path), threads, batch, optimization, self._casting, reload, digest, features)
 
     def _prepare(self, inputs: Inputs) -> tuple[Any, int]:
         # The policy for everything but ready arrays: imported only when needed, because it needs NumPy.
@@ -324,6 +410,7 @@ def _unpickle(
     casting: Casting,
     reload: float | None,
     digest: str,
+    features: list[str] | None = None,
 ) -> Model:
     model = load(
         path,
@@ -340,4 +427,4 @@ def _unpickle(
             f"got content with digest {found[:12]}…, expected {digest[:12]}…, that of the model that was pickled",
         )
         raise ModelError.about(subject, problem, "put the same model file in this place on every machine")
-    return model
+    return _named(model, features)

@@ -1,5 +1,6 @@
 //! What a model file says about itself, found without loading it.
 
+mod features;
 mod graph;
 mod row_wise;
 mod scan;

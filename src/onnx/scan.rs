@@ -4,6 +4,7 @@
 
 use std::io::{Read, Seek};
 
+use super::features;
 use super::graph::{Graph, Node};
 use super::wire::{Content, Field, Malformed, Walker, length_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +33,8 @@ pub struct ModelFacts {
     pub classes: Option<Classes>,
     /// The main graph.
     pub graph: Graph,
+    /// Names of the columns of the model's one matrix, if its metadata has readable ones; the count is unchecked.
+    pub features: Option<Vec<String>>,
     /// Inputs and outputs of the main graph that are declared without a shape, so of any rank.
     pub open_ranks: Vec<String>,
     /// Operators that are asked for zero groups, which ONNX Runtime 1.32 divides by while it loads.
@@ -127,6 +130,7 @@ impl<R: Read + Seek> Scanner<R> {
                     let opset = this.opset(stop)?;
                     this.facts.opsets.push(opset);
                 }
+                (14, Content::Until(stop)) => this.metadata(stop)?,
                 (25, Content::Until(stop)) => this.function(stop)?,
                 _ => {}
             }
@@ -145,6 +149,23 @@ impl<R: Read + Seek> Scanner<R> {
             Ok(())
         })?;
         Ok(opset)
+    }
+
+    /// An entry of the metadata: a key, then its value. Others than ours may be of any size and are skipped.
+    fn metadata(&mut self, end: u64) -> Scanned {
+        let mut are_features = false;
+        self.fields(end, |this, field| {
+            let Content::Until(stop) = field.content else { return Ok(()) };
+            if stop.saturating_sub(this.walker.position()) > LONGEST_NAME {
+                return Ok(());
+            }
+            match field.number {
+                1 => are_features = this.name(stop)? == features::KEY,
+                2 if are_features => this.facts.features = features::parse(&this.name(stop)?),
+                _ => {}
+            }
+            Ok(())
+        })
     }
 
     fn graph(&mut self, end: u64, main: bool) -> Scanned {
@@ -300,6 +321,24 @@ mod tests {
         assert_eq!((facts.ir_version, facts.has_graph), (10, false));
         assert_eq!(facts.opsets, [("ai.onnx.ml".to_owned(), 3)]);
         assert_eq!(facts.producer.0, "pytorch");
+    }
+
+    #[test]
+    fn feature_names_are_found_in_the_metadata() {
+        let property = |key: &str, value: &[u8]| message(14, &[&message(1, &[key.as_bytes()]), &message(2, &[value])]);
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let huge = vec![b'x'; (1 << 20) + 1];
+        let cases = [
+            (vec![property("feature_names", b"a, b")], names(&["a", "b"])),
+            (vec![property("author", b"x,y"), property("feature_names", br#"["a,b"]"#)], names(&["a,b"])),
+            (vec![property("feature_names", b"[1, 2]")], None),
+            (vec![property("author", &huge), property("feature_names", &huge)], None),
+            (vec![property("features", b"a")], None),
+            (vec![message(14, &[&[1 << 3, 7], &[2 << 3, 7]])], None),
+        ];
+        for (properties, expected) in cases {
+            assert_eq!(found(&properties.concat()).unwrap().features, expected);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, ErrorKind};
 
+import_exception!(glowplug.errors, GlowplugError);
 import_exception!(glowplug.errors, ModelNotFoundError);
 import_exception!(glowplug.errors, ModelReadError);
 import_exception!(glowplug.errors, ModelError);

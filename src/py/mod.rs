@@ -6,9 +6,14 @@
 mod array;
 mod engine;
 mod error;
+mod json;
+mod lists;
 mod model;
+mod plain;
 mod report;
 mod resources;
+mod rows;
+mod scalar;
 mod spec;
 mod value;
 mod watch;

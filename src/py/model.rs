@@ -14,12 +14,14 @@ use smallvec::SmallVec;
 use super::array;
 use super::engine::loader;
 use super::error::require_numpy;
-use super::report;
 use super::spec::TensorSpec;
 use super::value::{matrix_of_maps, to_python};
 use super::watch::watched;
+use super::{json, plain, report};
 use crate::classifier::Probabilities;
 use crate::error::{Error, ErrorKind, list_names};
+use crate::features;
+use crate::json::Method;
 use crate::options::LoadOptions;
 use crate::reload::SharedModel;
 use crate::resources;
@@ -33,6 +35,8 @@ pub(super) struct ModelHandle {
     model: SharedModel,
     /// What the caller asked for; another machine that loads the same model has CPUs of its own.
     threads: Option<i64>,
+    /// Names of columns that the caller gave; they belong to the holder, as models of one session may have several.
+    features: Option<Arc<[String]>>,
 }
 
 /// Loads the model at `path`; `reload` is the number of seconds between looks at the file, `None` for never.
@@ -102,10 +106,18 @@ impl ModelHandle {
         if let Some(session) = model.ready() {
             report::log_notices(py, &session)?;
         }
-        Ok(Self { model, threads })
+        Ok(Self { model, threads, features: None })
     }
 
-    fn session(&self, py: Python<'_>) -> PyResult<Arc<Session>> {
+    /// Names of the columns of the one matrix: those the caller gave, or those of the model's metadata.
+    pub(super) fn feature_names<'a>(&'a self, session: &'a Session) -> PyResult<Option<&'a [String]>> {
+        let Some(names) = &self.features else { return Ok(features::of_model(session.signature(), session.facts())) };
+        // The model may have been reloaded since they were given.
+        features::check_count(session.signature(), names)?;
+        Ok(Some(names))
+    }
+
+    pub(super) fn session(&self, py: Python<'_>) -> PyResult<Arc<Session>> {
         if let Some(session) = self.model.ready() {
             return Ok(session);
         }
@@ -230,6 +242,11 @@ impl ModelHandle {
         }
     }
 
+    /// What `method` answers to rows of plain Python, as lists.
+    fn predict_rows<'py>(&self, rows: &Bound<'py, PyAny>, method: &str) -> PyResult<Bound<'py, PyAny>> {
+        plain::score(self, rows, Method::named(method)?)
+    }
+
     /// The named outputs, or all, as a dict.
     fn run<'py>(
         &self,
@@ -250,6 +267,14 @@ impl ModelHandle {
             answers.set_item(&signature.outputs()[*index].name, to_python(py, value, array)?)?;
         }
         Ok(answers.into_any())
+    }
+
+    /// The answer to a JSON body, as JSON.
+    fn predict_json<'py>(&self, body: &Bound<'py, PyAny>, method: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let session = self.session(body.py())?;
+        let answer = json::predict(&session, body, self.feature_names(&session)?, method)?;
+        report::log_notices(body.py(), &session)?;
+        Ok(answer)
     }
 
     /// Inputs, in the model's order.
@@ -346,7 +371,25 @@ impl ModelHandle {
 
     /// Another handle of the same session, closed on its own.
     fn duplicate(&self) -> Self {
-        Self { model: self.model.duplicate(), threads: self.threads }
+        Self { model: self.model.duplicate(), threads: self.threads, features: self.features.clone() }
+    }
+
+    /// Another handle of the same session, with names of its own for the columns of the one matrix.
+    fn named(&self, py: Python<'_>, features: Vec<String>) -> PyResult<Self> {
+        features::check(self.session(py)?.signature(), &features)?;
+        Ok(Self { model: self.model.duplicate(), threads: self.threads, features: Some(features.into()) })
+    }
+
+    /// Names of the columns of the one matrix, given or from the model's metadata.
+    #[getter]
+    fn features(&self, py: Python<'_>) -> PyResult<Option<Vec<String>>> {
+        Ok(self.feature_names(&*self.session(py)?)?.map(<[String]>::to_vec))
+    }
+
+    /// The names that were given.
+    #[getter]
+    fn given_features(&self) -> Option<Vec<String>> {
+        self.features.as_deref().map(<[String]>::to_vec)
     }
 
     fn close(&self, py: Python<'_>) {

@@ -1,0 +1,61 @@
+//! JSON in, JSON out: only the two ends are Python objects.
+
+use std::borrow::Cow;
+
+use pyo3::exceptions::PyUnicodeEncodeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+
+use crate::error::{Error, ErrorKind};
+use crate::json::{self, Method};
+use crate::session::Session;
+
+/// The answer to `body`: bytes, text, or a copy of anything else that holds bytes, which may change meanwhile.
+pub(super) fn predict<'py>(
+    session: &Session,
+    body: &Bound<'py, PyAny>,
+    features: Option<&[String]>,
+    method: &str,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let (py, method) = (body.py(), Method::named(method)?);
+    let text = text(body)?;
+    let mut raised = None;
+    let answer = py.detach(|| {
+        json::predict(session, &text, features, method, &mut |_| {
+            // The method itself is for one lifetime of the interpreter, not for any.
+            #[allow(clippy::redundant_closure_for_method_calls)]
+            let checked = Python::attach(|py| py.check_signals());
+            raised = checked.err();
+            raised.is_none()
+        })
+    });
+    match raised {
+        Some(error) => Err(error),
+        None => Ok(PyBytes::new(py, &answer?)),
+    }
+}
+
+fn text<'a>(body: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
+    if let Ok(bytes) = body.cast::<PyBytes>() {
+        return Ok(Cow::Borrowed(bytes.as_bytes()));
+    }
+    if let Ok(text) = body.cast::<PyString>() {
+        let utf8 = text.to_str().map_err(|error| {
+            if !error.is_instance_of::<PyUnicodeEncodeError>(body.py()) {
+                return error;
+            }
+            let problem = format!("has no UTF-8 ({error})");
+            Error::new(ErrorKind::Input, "JSON body", problem, "pass the bytes as they came").into()
+        })?;
+        return Ok(Cow::Borrowed(utf8.as_bytes()));
+    }
+    if let Ok(bytes) = body.cast::<PyByteArray>() {
+        return Ok(Cow::Owned(bytes.to_vec()));
+    }
+    if let Ok(view) = body.cast::<PyMemoryView>() {
+        return Ok(Cow::Owned(view.call_method0("tobytes")?.cast::<PyBytes>()?.as_bytes().to_vec()));
+    }
+    let problem = format!("got {}, expected bytes, str, bytearray or memoryview", body.get_type().name()?);
+    let fix = "pass the request's body; for Python's own objects there are `predict` and `run`";
+    Err(Error::new(ErrorKind::InputType, "JSON body", problem, fix).into())
+}

@@ -1,0 +1,64 @@
+//! Scoring rows of plain Python into plain Python: no array, no NumPy.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use smallvec::SmallVec;
+
+use super::lists::to_lists;
+use super::model::ModelHandle;
+use super::watch::watched;
+use super::{report, rows};
+use crate::classifier::Probabilities;
+use crate::json::{Method, proba};
+use crate::session::Session;
+use crate::tensor::{InputTensor, OutputRequest, Value};
+
+/// What `method` answers to `rows`, an empty list for each output if there are none.
+pub(super) fn score<'py>(
+    handle: &ModelHandle,
+    rows: &Bound<'py, PyAny>,
+    method: Method,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = rows.py();
+    let session = handle.session(py)?;
+    let outputs = session.signature().outputs();
+    let source = if method == Method::PredictProba { Some(proba::source(&session)?) } else { None };
+    let wanted: SmallVec<[usize; 4]> = match (source, method) {
+        (Some(Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)), _) => {
+            SmallVec::from_slice(&[index])
+        }
+        (None, Method::Run) => (0..outputs.len()).collect(),
+        (None, _) => SmallVec::from_slice(&[0]),
+    };
+    // They stay until the answers are read: an output that is an input as well lies in the input's memory.
+    let inputs = rows::read(rows, session.signature(), handle.feature_names(&session)?)?;
+    let mut answers = match &inputs {
+        Some(inputs) => run(py, &session, inputs, &wanted)?.into_iter().map(Some).collect(),
+        None => wanted.iter().map(|_| None).collect::<Vec<_>>(),
+    };
+    if method == Method::Run {
+        let dict = PyDict::new(py);
+        for (index, answer) in wanted.iter().zip(answers) {
+            dict.set_item(&outputs[*index].name, plain(py, answer)?)?;
+        }
+        return Ok(dict.into_any());
+    }
+    match (source, answers.pop().flatten()) {
+        (Some(source), Some(answer)) => plain(py, Some(proba::matrix(answer, source, &session)?)),
+        (_, answer) => plain(py, answer),
+    }
+}
+
+fn run(py: Python<'_>, session: &Session, inputs: &[InputTensor], wanted: &[usize]) -> PyResult<Vec<Value>> {
+    session.metrics().record_inputs(0, inputs.len() as u64);
+    // The engine's own memory is read into Python objects at once: an array for it would be made in vain.
+    let mut requests: SmallVec<[OutputRequest; 4]> =
+        wanted.iter().map(|index| OutputRequest { index: *index, buffer: None }).collect();
+    let values = watched(py, session, inputs, &mut requests, None)?;
+    report::log_notices(py, session)?;
+    Ok(values)
+}
+
+fn plain(py: Python<'_>, answer: Option<Value>) -> PyResult<Bound<'_, PyAny>> {
+    answer.map_or_else(|| Ok(PyList::empty(py).into_any()), |answer| to_lists(py, &answer))
+}

@@ -1,0 +1,439 @@
+//! One input under construction: elements as they come, and the shape that their nesting says.
+
+use smallvec::SmallVec;
+
+use super::cell::{self, Misfit, Scalar};
+use crate::error::{Error, ErrorKind, Result};
+use crate::signature::{Dim, Signature};
+use crate::tensor::{Buffer, DType, Elements, InputTensor, Shape, Strings};
+
+/// Most dimensions of an input whose rank the model leaves open; deeper nesting is no tensor.
+const MOST_DIMS: usize = 32;
+/// Most elements that room is made for before they are there.
+const MOST_SLOTS: usize = 1024;
+/// Bytes to begin with: a row of the usual size.
+const FIRST_BYTES: usize = 256;
+
+/// Builds one input.
+///
+/// The first axis is either told like the others, as a list of its own, or left open by whoever counts the rows.
+#[derive(Debug)]
+pub(crate) struct Column<'a> {
+    signature: &'a Signature,
+    index: usize,
+    dtype: DType,
+    /// Names of the elements of a row `[k]`, for errors.
+    names: &'a [String],
+    /// Sizes of the axes as far as they are known; their number is the rank once `has_rank`.
+    sizes: SmallVec<[Option<usize>; 6]>,
+    has_rank: bool,
+    /// The caller said the sizes.
+    is_sized: bool,
+    /// Elements of a row where all rows are in one list.
+    flat_row: Option<usize>,
+    /// Complete elements along each open axis.
+    counts: SmallVec<[usize; 6]>,
+    /// Lists that are open when a value begins: 1 if rows are counted from outside.
+    base: usize,
+    /// Where the elements of a row that comes by name are, and the texts among them.
+    slots: (usize, Vec<String>),
+    bytes: Buffer,
+    end: usize,
+    strings: Strings,
+}
+
+impl<'a> Column<'a> {
+    /// Input `index`, row by row: each value is one row.
+    pub(crate) fn of_rows(signature: &'a Signature, index: usize) -> Result<Self> {
+        let mut column = Self::whole(signature, index)?;
+        column.base = 1;
+        column.counts.push(0);
+        if column.sizes.is_empty() {
+            column.sizes.push(None);
+        } else {
+            // How many rows there are is known, and checked, at the end.
+            column.sizes[0] = None;
+        }
+        Ok(column)
+    }
+
+    /// Input `index` as one value with all its axes.
+    pub(crate) fn whole(signature: &'a Signature, index: usize) -> Result<Self> {
+        let port = &signature.inputs()[index];
+        let size = |dim: &Dim| match dim {
+            Dim::Fixed(size) => usize::try_from(*size).ok(),
+            Dim::Symbol(_) | Dim::Unknown => None,
+        };
+        Ok(Self {
+            signature,
+            index,
+            dtype: signature.input_dtype(index)?,
+            names: &[],
+            sizes: port.dims().unwrap_or_default().iter().map(size).collect(),
+            has_rank: port.dims().is_some(),
+            is_sized: false,
+            flat_row: None,
+            counts: SmallVec::new(),
+            base: 0,
+            slots: (0, Vec::new()),
+            bytes: Buffer::default(),
+            end: 0,
+            strings: Strings::default(),
+        })
+    }
+
+    /// Input `index` as one value of exactly these sizes; all elements in one list if it `is_flat`.
+    pub(crate) fn sized(signature: &'a Signature, index: usize, sizes: &[usize], is_flat: bool) -> Result<Self> {
+        let mut column = Self::whole(signature, index)?;
+        column.sizes = sizes.iter().copied().map(Some).collect();
+        column.has_rank = true;
+        column.is_sized = true;
+        if is_flat {
+            column.sizes = SmallVec::from_slice(&[sizes.iter().try_fold(1_usize, |all, size| all.checked_mul(*size))]);
+            column.flat_row =
+                sizes.get(1..).map(|row| row.iter().fold(1, |all: usize, size| all.saturating_mul(*size)));
+        }
+        Ok(column)
+    }
+
+    /// Names the elements of a row, of which there have to be as many; `None` if rows are not `[k]`.
+    pub(crate) fn name_elements(&mut self, names: &'a [String]) -> Option<()> {
+        if !self.has_rank {
+            (self.sizes, self.has_rank) = (SmallVec::from_slice(&[None, None]), true);
+        }
+        let [_, size] = self.sizes[..] else { return None };
+        if size.is_some_and(|size| size != names.len()) {
+            return None;
+        }
+        self.sizes[1] = Some(names.len());
+        self.names = names;
+        Some(())
+    }
+
+    /// Complete elements along the first axis.
+    pub(crate) fn rows(&self) -> usize {
+        self.counts.first().copied().unwrap_or(0)
+    }
+
+    /// Whether no value is half told.
+    pub(crate) fn is_between(&self) -> bool {
+        self.counts.len() == self.base
+    }
+
+    /// Whether a row may be one scalar: `[N]`, `[N, 1]`, any rank.
+    pub(crate) fn is_scalar_row(&self) -> bool {
+        !self.has_rank || self.sizes.len() == 1 || self.is_single()
+    }
+
+    /// `[N, 1]`, whose rows may be told without their list.
+    fn is_single(&self) -> bool {
+        matches!(self.sizes[..], [_, Some(1)]) && self.has_rank
+    }
+
+    /// An element.
+    #[inline]
+    pub(crate) fn scalar(&mut self, scalar: Scalar<'_>) -> Result<()> {
+        let depth = self.counts.len();
+        if depth != self.sizes.len() || !self.has_rank {
+            self.check_scalar_depth(depth, scalar)?;
+        }
+        if let Err(misfit) = self.write(scalar) {
+            return Err(self.misfit(misfit, scalar, &self.place()));
+        }
+        if let Some(count) = self.counts.last_mut() {
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    /// Room for the next elements of the innermost list, if they are float32: writing them and then saying how many, by
+    /// [`Self::advance`], is what [`Self::scalar`] does, faster. `None` if the list has all its elements.
+    #[inline]
+    pub(crate) fn slots(&mut self) -> Option<&mut [[u8; 4]]> {
+        let depth = self.counts.len();
+        if self.dtype != DType::Float32 || depth != self.sizes.len() || !self.has_rank || depth == 0 {
+            return None;
+        }
+        let left = self.sizes[depth - 1]?.checked_sub(self.counts[depth - 1])?.min(MOST_SLOTS);
+        if left == 0 {
+            return None;
+        }
+        self.make_room(left * 4);
+        let (slots, _) = self.bytes.as_bytes_mut()[self.end..].as_chunks_mut();
+        slots.get_mut(..left)
+    }
+
+    /// So many of the slots are written.
+    #[inline]
+    pub(crate) fn advance(&mut self, written: usize) {
+        self.end += written * 4;
+        if let Some(count) = self.counts.last_mut() {
+            *count += written;
+        }
+    }
+
+    #[cold]
+    fn check_scalar_depth(&mut self, depth: usize, scalar: Scalar<'_>) -> Result<()> {
+        if !self.has_rank {
+            self.has_rank = true;
+            self.sizes.resize(depth, None);
+            return Ok(());
+        }
+        if depth == self.sizes.len() || (self.is_single() && depth == 1) {
+            return Ok(());
+        }
+        let expected = self.expected(depth);
+        let problem = format!("got {scalar}, expected {expected}");
+        Err(Error::new(ErrorKind::Input, self.place(), problem, "put the values of a row into a list"))
+    }
+
+    /// Opens a list.
+    pub(crate) fn begin_list(&mut self) -> Result<()> {
+        let depth = self.counts.len();
+        if self.has_rank {
+            if depth >= self.sizes.len() {
+                let problem = format!("got a list, expected {}", self.expected(depth));
+                return Err(Error::new(ErrorKind::Input, self.place(), problem, "nest the values less deeply"));
+            }
+        } else if depth >= MOST_DIMS {
+            let problem = format!("got lists nested {depth} deep, expected at most {MOST_DIMS}");
+            return Err(Error::new(ErrorKind::Input, self.place(), problem, "nest the values less deeply"));
+        } else if depth == self.sizes.len() {
+            self.sizes.push(None);
+        }
+        self.counts.push(0);
+        Ok(())
+    }
+
+    /// Closes the innermost list.
+    pub(crate) fn end_list(&mut self) -> Result<()> {
+        let Some(count) = self.counts.pop() else { return Ok(()) };
+        let axis = self.counts.len();
+        // A list without elements says how deep lists go here.
+        self.has_rank = true;
+        match self.sizes[axis] {
+            None => self.sizes[axis] = Some(count),
+            Some(size) if size == count => {}
+            Some(size) => return Err(self.length(count, size)),
+        }
+        if let Some(outer) = self.counts.last_mut() {
+            *outer += 1;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn length(&self, count: usize, size: usize) -> Error {
+        let values = if self.counts.len() + 1 == self.sizes.len() { "values" } else { "lists" };
+        let mut expected = format!("got {count} {values}, expected {size}");
+        if self.is_sized {
+            expected.push_str(" by its shape");
+            return Error::new(ErrorKind::Input, self.place(), expected, "make shape and data agree");
+        }
+        let declared = self.signature.inputs()[self.index].dims().and_then(|dims| dims.get(self.counts.len()));
+        if !matches!(declared, Some(Dim::Fixed(_))) && self.names.is_empty() {
+            expected.push_str(" as in the first row");
+        }
+        let fix = match self.names.get(count) {
+            Some(name) if count < size => format!("give all {size} values; the first that is missing is `{name}`"),
+            _ => format!(
+                "give exactly {size}; the input's shape is {}",
+                self.signature.inputs()[self.index].shape_text()
+            ),
+        };
+        Error::new(ErrorKind::Input, self.place(), expected, fix)
+    }
+
+    /// A row of floats, if rows are that and every value fits; otherwise nothing changes.
+    #[inline]
+    pub(crate) fn float_row(&mut self, count: usize, values: impl Iterator<Item = Option<f64>>) -> bool {
+        let is_row = matches!(self.sizes[..], [_, Some(size)] if size == count) && self.has_rank && count > 0;
+        let size = match self.dtype {
+            DType::Float32 | DType::Float64 if is_row && self.base == 1 && self.is_between() => self.dtype.size(),
+            _ => return false,
+        };
+        self.make_room(count * size);
+        let end = self.end + count * size;
+        let room = &mut self.bytes.as_bytes_mut()[self.end..end];
+        let is_filled = match self.dtype {
+            DType::Float32 => fill(room, values, |value| cell::rounded(value).map(f32::to_ne_bytes)),
+            _ => fill(room, values, |value| Some(value.to_ne_bytes())),
+        };
+        if is_filled {
+            self.end = end;
+            self.counts[0] += 1;
+        }
+        is_filled
+    }
+
+    /// Makes room for a row whose elements come in any order, each by [`Self::put`].
+    pub(crate) fn begin_slots(&mut self) {
+        let count = self.slot_count();
+        self.slots.0 = self.end;
+        if self.dtype == DType::String {
+            self.slots.1.clear();
+            self.slots.1.resize(count, String::new());
+        } else {
+            self.make_room(count * self.dtype.size());
+            self.end += count * self.dtype.size();
+        }
+    }
+
+    /// Element `slot` of the row.
+    #[inline]
+    pub(crate) fn put(&mut self, slot: usize, scalar: Scalar<'_>) -> Result<()> {
+        let written = if self.dtype == DType::String {
+            match scalar {
+                Scalar::Text(text) => {
+                    text.clone_into(&mut self.slots.1[slot]);
+                    Ok(())
+                }
+                Scalar::Null => Err(Misfit::Null),
+                _ => Err(Misfit::Kind),
+            }
+        } else {
+            let size = self.dtype.size();
+            let start = self.slots.0 + slot * size;
+            cell::write(self.dtype, scalar, &mut self.bytes.as_bytes_mut()[start..start + size])
+        };
+        written.map_err(|misfit| {
+            let name = self.names.get(slot).map_or("", String::as_str);
+            let place = format!("row {}, feature `{name}` of {}", self.rows(), self.signature.model());
+            self.misfit(misfit, scalar, &place)
+        })
+    }
+
+    /// The row is complete.
+    pub(crate) fn end_slots(&mut self) {
+        for text in &self.slots.1 {
+            self.strings.push(text);
+        }
+        self.slots.1.clear();
+        self.counts[0] += 1;
+    }
+
+    fn slot_count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The rows that were told, as an input.
+    pub(crate) fn finish(mut self) -> Result<InputTensor> {
+        let dims = self.signature.inputs()[self.index].dims();
+        let mut shape: Shape = if self.base == 1 && dims.is_some_and(<[Dim]>::is_empty) {
+            if self.rows() != 1 {
+                let problem = format!("got {} rows, expected one: the input has no row axis", self.rows());
+                return Err(Error::new(ErrorKind::Input, self.subject(), problem, "pass one row per call"));
+            }
+            Shape::new()
+        } else {
+            // A size that nobody told is that of a list without elements.
+            self.sizes.iter().map(|size| i64::try_from(size.unwrap_or(0)).unwrap_or(i64::MAX)).collect()
+        };
+        if self.base == 1 {
+            let rows = i64::try_from(self.rows()).unwrap_or(i64::MAX);
+            if let Some(first) = shape.first_mut() {
+                *first = rows;
+            }
+            if let Some(Dim::Fixed(size)) = dims.and_then(<[Dim]>::first)
+                && *size != rows
+            {
+                let problem = format!("got {rows} rows, expected {size}");
+                let fix = format!("pass exactly {size} rows per call, or export the model with a free first dimension");
+                return Err(Error::new(ErrorKind::Input, self.subject(), problem, fix));
+            }
+        }
+        self.bytes.truncate(self.end);
+        let elements =
+            if self.dtype == DType::String { Elements::Strings(self.strings) } else { Elements::Owned(self.bytes) };
+        Ok(InputTensor { index: self.index, shape, elements })
+    }
+
+    #[inline]
+    fn write(&mut self, scalar: Scalar<'_>) -> Result<(), Misfit> {
+        let size = self.dtype.size();
+        let end = self.end + size;
+        if size == 0 {
+            return self.write_text(scalar);
+        }
+        if end > self.bytes.as_bytes().len() {
+            self.make_room(size);
+        }
+        cell::write(self.dtype, scalar, &mut self.bytes.as_bytes_mut()[self.end..end])?;
+        self.end = end;
+        Ok(())
+    }
+
+    fn write_text(&mut self, scalar: Scalar<'_>) -> Result<(), Misfit> {
+        match scalar {
+            Scalar::Text(text) => self.strings.push(text),
+            Scalar::Null => return Err(Misfit::Null),
+            _ => return Err(Misfit::Kind),
+        }
+        Ok(())
+    }
+
+    /// Doubles the memory, so that adding takes the same time however much is there.
+    fn make_room(&mut self, more: usize) {
+        let (have, need) = (self.bytes.as_bytes().len(), self.end + more);
+        if need > have {
+            self.bytes.grow((need - have).max(have).max(FIRST_BYTES));
+        }
+    }
+
+    fn misfit(&self, misfit: Misfit, scalar: Scalar<'_>, place: &str) -> Error {
+        let kind = if misfit.is_type() { ErrorKind::InputType } else { ErrorKind::Input };
+        let (problem, fix) = misfit.words(scalar, self.dtype);
+        Error::new(kind, place, problem, fix)
+    }
+
+    fn subject(&self) -> String {
+        self.signature.input_subject(self.index)
+    }
+
+    /// What stands at this depth.
+    fn expected(&self, depth: usize) -> String {
+        if depth >= self.sizes.len() || (self.is_single() && depth == 1) {
+            return format!("one value ({})", self.dtype);
+        }
+        let noun = if depth + 1 == self.sizes.len() { "values" } else { "lists" };
+        match self.sizes[depth] {
+            Some(size) => format!("a list of {size} {noun}"),
+            None => format!("a list of {noun}"),
+        }
+    }
+
+    /// Row, position and input that come next.
+    #[cold]
+    pub(crate) fn place(&self) -> String {
+        let subject = self.subject();
+        match self.counts[..] {
+            [] => subject,
+            [element] if self.flat_row.is_some() => match element.checked_div(self.flat_row.unwrap_or(1)) {
+                Some(row) => format!("row {row}, element {element} of {subject}"),
+                None => format!("element {element} of {subject}"),
+            },
+            [row] => format!("row {row}, {subject}"),
+            [row, position] => match self.names.get(position) {
+                Some(name) => format!("row {row}, position {position} (`{name}`) of {subject}"),
+                None => format!("row {row}, position {position} of {subject}"),
+            },
+            [row, ref inner @ ..] => format!("row {row}, position {inner:?} of {subject}"),
+        }
+    }
+}
+
+/// Writes one value after the other; `false` if there are too few, or one cannot be written.
+#[inline]
+fn fill<const SIZE: usize>(
+    room: &mut [u8],
+    mut values: impl Iterator<Item = Option<f64>>,
+    bytes: impl Fn(f64) -> Option<[u8; SIZE]>,
+) -> bool {
+    room.as_chunks_mut().0.iter_mut().all(|element| match values.next().flatten().and_then(&bytes) {
+        Some(bytes) => {
+            *element = bytes;
+            true
+        }
+        None => false,
+    })
+}

@@ -1,0 +1,524 @@
+//! The inputs of a run from rows of plain scalars, as JSON and Python's own sequences bring them, without a tree between.
+//!
+//! A row is told as it is read: `begin_list`, `scalar`, …, `end_list`, or `begin_object`, `key`, a value, …, `end_object`,
+//! or one `scalar`. It is complete with its last event; the next one begins the next row.
+
+mod cell;
+mod column;
+mod names;
+
+pub use cell::Scalar;
+pub(crate) use column::Column;
+use names::Names;
+
+use crate::error::{Error, ErrorKind, Result, list_names, nearest};
+use crate::signature::Signature;
+use crate::tensor::InputTensor;
+
+/// How many names an error message lists.
+const NAMES_SHOWN: usize = 12;
+
+/// Builds the inputs of a run row by row. After an error it is of no more use.
+///
+/// What a row is depends on the model:
+/// - one required input `[N, k]`: a list of k scalars, or an object from feature names to scalars; `[N]`: a scalar;
+///   `[N, 1]`: either; `[N, a, b]`: nested lists;
+/// - several required inputs, all `[N]` or `[N, 1]`: a list of scalars in their order;
+/// - any inputs: an object from input name to value, which is a scalar or the nested lists of one row.
+#[derive(Debug)]
+pub struct RowsBuilder<'a> {
+    signature: &'a Signature,
+    features: &'a [String],
+    /// By input; those that no row has named yet are empty.
+    columns: Vec<Option<Column<'a>>>,
+    /// The inputs that a list or scalar means: the required ones, or all if none is.
+    positional: Vec<usize>,
+    place: Place,
+    rows: usize,
+    /// Made by the first object.
+    feature_names: Option<Names<'a>>,
+    input_names: Option<Names<'a>>,
+    /// Features that the row has named, and how many.
+    seen: (Vec<bool>, usize),
+}
+
+/// What the next event belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The next event begins a row.
+    Between,
+    /// Inside the lists of the only positional input.
+    Sole(usize),
+    /// In a list over the positional inputs, at this one of them.
+    Tuple(usize),
+    /// In an object whose first key decides what it is.
+    Object,
+    /// In an object of features, between two.
+    Features,
+    /// After the name of this feature.
+    Feature(usize),
+    /// In an object of inputs, between two.
+    Inputs,
+    /// In the value of this input.
+    Input(usize),
+}
+
+impl<'a> RowsBuilder<'a> {
+    /// `features` names the columns of the one required input `[N, k]`.
+    pub fn new(signature: &'a Signature, features: Option<&'a [String]>) -> Result<Self> {
+        let count = signature.inputs().len();
+        let mut positional: Vec<usize> = (0..count).filter(|index| signature.inputs()[*index].required).collect();
+        if positional.is_empty() {
+            positional = (0..count).collect();
+        }
+        let mut columns: Vec<Option<Column<'a>>> = (0..count).map(|_| None).collect();
+        if let [sole] = positional[..] {
+            columns[sole] = Some(Column::of_rows(signature, sole)?);
+        }
+        let features = features.unwrap_or_default();
+        if !features.is_empty() {
+            let sole = if let [sole] = positional[..] { columns[sole].as_mut() } else { None };
+            if sole.and_then(|column| column.name_elements(features)).is_none() {
+                return Err(unfit_features(signature, features));
+            }
+        }
+        Ok(Self {
+            signature,
+            features,
+            columns,
+            positional,
+            place: Place::Between,
+            rows: 0,
+            feature_names: None,
+            input_names: None,
+            seen: (Vec::new(), 0),
+        })
+    }
+
+    /// How many rows are complete.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether a row of the model may be one scalar.
+    pub fn takes_scalar_rows(&self) -> bool {
+        self.sole().is_some_and(Column::is_scalar_row)
+    }
+
+    /// The names an object may have: features and inputs.
+    pub fn knows_name(&self, name: &str) -> bool {
+        self.features.iter().any(|known| known == name) || self.signature.inputs().iter().any(|port| port.name == name)
+    }
+
+    fn sole(&self) -> Option<&Column<'a>> {
+        match self.positional[..] {
+            [sole] => self.columns[sole].as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The column that values of this place go to; it exists by then.
+    fn column(&mut self, index: usize) -> Result<&mut Column<'a>> {
+        let (rows, signature) = (self.rows, self.signature);
+        let place = &mut self.columns[index];
+        if place.is_none() {
+            if rows > 0 {
+                let name = &signature.inputs()[index].name;
+                let problem = format!("got input `{name}`, which the rows before do not have");
+                let fix = "give an optional input in all rows or in none";
+                return Err(Error::new(ErrorKind::Input, row_subject(signature, rows), problem, fix));
+            }
+            *place = Some(Column::of_rows(signature, index)?);
+        }
+        place.as_mut().ok_or_else(|| misplaced(signature))
+    }
+
+    /// A scalar: an element of the innermost open list, the value of the last key, or a row of its own.
+    #[inline]
+    pub fn scalar(&mut self, scalar: Scalar<'_>) -> Result<()> {
+        match self.place {
+            Place::Sole(index) => self.column(index)?.scalar(scalar),
+            Place::Feature(slot) => {
+                self.place = Place::Features;
+                match self.positional[..] {
+                    [sole] => self.column(sole)?.put(slot, scalar),
+                    _ => Err(misplaced(self.signature)),
+                }
+            }
+            Place::Input(index) => {
+                let column = self.column(index)?;
+                column.scalar(scalar)?;
+                if column.is_between() {
+                    self.place = Place::Inputs;
+                }
+                Ok(())
+            }
+            Place::Tuple(position) => self.tuple_scalar(position, scalar),
+            Place::Between => self.scalar_row(scalar),
+            Place::Object | Place::Features | Place::Inputs => Err(misplaced(self.signature)),
+        }
+    }
+
+    /// Room for the next elements of the open list, where they are float32 and of one input; see [`Column::slots`].
+    #[inline]
+    pub(crate) fn slots(&mut self) -> Option<&mut [[u8; 4]]> {
+        match self.place {
+            Place::Sole(index) => self.columns[index].as_mut()?.slots(),
+            _ => None,
+        }
+    }
+
+    /// So many of the slots are written.
+    #[inline]
+    pub(crate) fn advance(&mut self, written: usize) {
+        if let Place::Sole(index) = self.place
+            && let Some(column) = &mut self.columns[index]
+        {
+            column.advance(written);
+        }
+    }
+
+    fn tuple_scalar(&mut self, position: usize, scalar: Scalar<'_>) -> Result<()> {
+        self.place = Place::Tuple(position + 1);
+        match self.positional.get(position) {
+            Some(index) => {
+                let index = *index;
+                self.column(index)?.scalar(scalar)
+            }
+            // Counted, and refused at the end of the list.
+            None => Ok(()),
+        }
+    }
+
+    fn scalar_row(&mut self, scalar: Scalar<'_>) -> Result<()> {
+        let [sole] = self.positional[..] else {
+            return Err(self.unfit_row(&scalar.to_string()));
+        };
+        self.column(sole)?.scalar(scalar)?;
+        self.end_row()
+    }
+
+    /// Takes a whole row `[k]` of floats at once, where that is what the model's rows are.
+    ///
+    /// `false` says that nothing was taken, since a value is `None` or does not fit: the row is to be told as any other,
+    /// which finds its fault and place.
+    #[inline]
+    pub fn float_row(&mut self, count: usize, values: impl Iterator<Item = Option<f64>>) -> Result<bool> {
+        let (Place::Between, [sole]) = (self.place, &self.positional[..]) else { return Ok(false) };
+        if !self.columns[*sole].as_mut().is_some_and(|column| column.float_row(count, values)) {
+            return Ok(false);
+        }
+        self.end_row().map(|()| true)
+    }
+
+    /// An error about the value that comes next, for whoever cannot make a scalar of it.
+    #[cold]
+    pub fn refusal(&self, kind: ErrorKind, problem: &str, fix: &str) -> Error {
+        let (row, model) = (self.rows, self.signature.model());
+        let place = match self.place {
+            Place::Sole(index) | Place::Input(index) => self.columns[index].as_ref().map(Column::place),
+            Place::Feature(slot) => Some(format!("row {row}, feature `{}` of {model}", self.features[slot])),
+            Place::Tuple(position) => self.positional.get(position).map(|index| {
+                format!("row {row}, position {position} (`{}`) of {model}", self.signature.inputs()[*index].name)
+            }),
+            Place::Between | Place::Object | Place::Features | Place::Inputs => None,
+        };
+        Error::new(kind, place.unwrap_or_else(|| row_subject(self.signature, row)), problem, fix)
+    }
+
+    /// Opens a list: a row, the value of the last key, or an element of the list that is open.
+    pub fn begin_list(&mut self) -> Result<()> {
+        match self.place {
+            Place::Between => {
+                if let [sole] = self.positional[..] {
+                    self.place = Place::Sole(sole);
+                    return self.column(sole)?.begin_list();
+                }
+                if !self.rows_are_tuples()? {
+                    return Err(self.unfit_row("a list"));
+                }
+                self.place = Place::Tuple(0);
+                Ok(())
+            }
+            Place::Sole(index) | Place::Input(index) => self.column(index)?.begin_list(),
+            Place::Feature(slot) => {
+                let subject =
+                    format!("row {}, feature `{}` of {}", self.rows, self.features[slot], self.signature.model());
+                Err(Error::new(
+                    ErrorKind::Input,
+                    subject,
+                    "got a list, expected one value",
+                    "give each feature one value",
+                ))
+            }
+            Place::Tuple(position) => {
+                let name = self.positional.get(position).map_or("", |index| &self.signature.inputs()[*index].name);
+                let subject =
+                    format!("row {}, position {position} (`{name}`) of {}", self.rows, self.signature.model());
+                Err(Error::new(
+                    ErrorKind::Input,
+                    subject,
+                    "got a list, expected one value",
+                    "give each input one value",
+                ))
+            }
+            Place::Object | Place::Features | Place::Inputs => Err(misplaced(self.signature)),
+        }
+    }
+
+    fn rows_are_tuples(&mut self) -> Result<bool> {
+        for position in 0..self.positional.len() {
+            let index = self.positional[position];
+            if !self.column(index)?.is_scalar_row() {
+                return Ok(false);
+            }
+        }
+        Ok(!self.positional.is_empty())
+    }
+
+    /// Closes the innermost list.
+    pub fn end_list(&mut self) -> Result<()> {
+        match self.place {
+            Place::Sole(index) => {
+                let column = self.column(index)?;
+                column.end_list()?;
+                if column.is_between() { self.end_row() } else { Ok(()) }
+            }
+            Place::Input(index) => {
+                let column = self.column(index)?;
+                column.end_list()?;
+                if column.is_between() {
+                    self.place = Place::Inputs;
+                }
+                Ok(())
+            }
+            Place::Tuple(count) => {
+                if count == self.positional.len() {
+                    return self.end_row();
+                }
+                let names = self.positional.iter().map(|index| self.signature.inputs()[*index].name.as_str());
+                let problem = format!("got {count} values, expected {}", self.positional.len());
+                let fix = format!("give one value for each of {}", list_names(names, NAMES_SHOWN));
+                Err(Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix))
+            }
+            _ => Err(misplaced(self.signature)),
+        }
+    }
+
+    /// Opens an object, which is always a row.
+    pub fn begin_object(&mut self) -> Result<()> {
+        match self.place {
+            Place::Between => {
+                self.place = Place::Object;
+                Ok(())
+            }
+            Place::Sole(_) | Place::Tuple(_) | Place::Input(_) | Place::Feature(_) => {
+                let problem = "got an object inside a row, expected values or lists of them";
+                let fix = "make each row one object, or one list";
+                Err(Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix))
+            }
+            Place::Object | Place::Features | Place::Inputs => Err(misplaced(self.signature)),
+        }
+    }
+
+    /// The name of the value that comes next.
+    #[inline]
+    pub fn key(&mut self, name: &str) -> Result<()> {
+        match self.place {
+            Place::Features => self.feature(name),
+            Place::Inputs => self.input(name),
+            Place::Object => self.first_key(name),
+            _ => Err(misplaced(self.signature)),
+        }
+    }
+
+    fn first_key(&mut self, name: &str) -> Result<()> {
+        let is_input = || self.signature.inputs().iter().any(|port| port.name == name);
+        // A row of features goes on as one, whatever its first name is.
+        let are_features =
+            !self.features.is_empty() && (self.features.iter().any(|known| known == name) || !is_input());
+        if are_features {
+            self.place = Place::Features;
+            self.seen.0.clear();
+            self.seen.0.resize(self.features.len(), false);
+            self.seen.1 = 0;
+            if let [sole] = self.positional[..] {
+                self.column(sole)?.begin_slots();
+            }
+            let features = self.features;
+            self.feature_names.get_or_insert_with(|| Names::new(features.iter().map(String::as_str))).restart();
+            return self.feature(name);
+        }
+        self.place = Place::Inputs;
+        let signature = self.signature;
+        let names = || signature.inputs().iter().map(|port| port.name.as_str());
+        self.input_names.get_or_insert_with(|| Names::new(names())).restart();
+        self.input(name)
+    }
+
+    fn feature(&mut self, name: &str) -> Result<()> {
+        let Some(slot) = self.feature_names.as_mut().and_then(|names| names.find(name)) else {
+            return Err(self.unknown("feature", name, self.feature_names.as_ref()));
+        };
+        if std::mem::replace(&mut self.seen.0[slot], true) {
+            return Err(self.duplicate("feature", name));
+        }
+        self.seen.1 += 1;
+        self.place = Place::Feature(slot);
+        Ok(())
+    }
+
+    fn input(&mut self, name: &str) -> Result<()> {
+        let Some(index) = self.input_names.as_mut().and_then(|names| names.find(name)) else {
+            return Err(self.unknown("input", name, self.input_names.as_ref()));
+        };
+        let rows = self.rows;
+        if self.column(index)?.rows() > rows {
+            return Err(self.duplicate("input", name));
+        }
+        self.place = Place::Input(index);
+        Ok(())
+    }
+
+    /// Closes the row's object.
+    pub fn end_object(&mut self) -> Result<()> {
+        match self.place {
+            Place::Features => {
+                if self.seen.1 < self.features.len() {
+                    let named = self.features.iter().zip(&self.seen.0);
+                    let missing: Vec<&str> = named.filter(|(_, seen)| !**seen).map(|(name, _)| name.as_str()).collect();
+                    return Err(self.missing("feature", &missing));
+                }
+                if let [sole] = self.positional[..] {
+                    self.column(sole)?.end_slots();
+                }
+                self.end_row()
+            }
+            Place::Inputs => self.end_row(),
+            Place::Object => {
+                let names: Vec<&str> = if self.features.is_empty() {
+                    self.positional.iter().map(|index| self.signature.inputs()[*index].name.as_str()).collect()
+                } else {
+                    self.features.iter().map(String::as_str).collect()
+                };
+                Err(self.missing(if self.features.is_empty() { "input" } else { "feature" }, &names))
+            }
+            _ => Err(misplaced(self.signature)),
+        }
+    }
+
+    /// Checks that the row has what it must have and what the rows before had.
+    #[inline]
+    fn end_row(&mut self) -> Result<()> {
+        let rows = self.rows + 1;
+        let complete = |(index, column): (usize, &Option<Column<'a>>)| match column {
+            Some(column) => column.rows() == rows,
+            None => !self.signature.inputs()[index].required,
+        };
+        if !self.columns.iter().enumerate().all(complete) {
+            let missing: Vec<&str> = self
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|column| !complete(*column))
+                .map(|(index, _)| self.signature.inputs()[index].name.as_str())
+                .collect();
+            return Err(self.missing("input", &missing));
+        }
+        self.rows = rows;
+        self.place = Place::Between;
+        Ok(())
+    }
+
+    /// The inputs, in the order of the signature, each with all rows; inputs that no row had are not among them.
+    pub fn finish(mut self) -> Result<Vec<InputTensor>> {
+        if self.place != Place::Between {
+            return Err(misplaced(self.signature));
+        }
+        if self.rows == 0 {
+            for position in 0..self.positional.len() {
+                let index = self.positional[position];
+                if self.signature.inputs()[index].required {
+                    self.column(index)?;
+                }
+            }
+        }
+        self.columns.into_iter().flatten().map(Column::finish).collect()
+    }
+
+    #[cold]
+    fn unfit_row(&self, got: &str) -> Error {
+        let names = list_names(self.signature.inputs().iter().map(|port| port.name.as_str()), NAMES_SHOWN);
+        let (problem, fix) = match self.signature.inputs().first() {
+            None => (format!("got {got}, but the model has no inputs"), "pass no rows; use `run`".to_owned()),
+            Some(first) => (
+                format!("got {got}, expected an object with the inputs {names}"),
+                format!("make each row an object like `{{{:?}: …}}`", first.name),
+            ),
+        };
+        Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix)
+    }
+
+    #[cold]
+    fn unknown(&self, noun: &str, name: &str, names: Option<&Names<'_>>) -> Error {
+        let known = || names.into_iter().flat_map(Names::iter);
+        let fix = match nearest(name, known()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if noun == "input" && self.features.is_empty() && self.sole().is_some() => {
+                "pass rows as lists, or load the model with `features=` to name the columns".to_owned()
+            }
+            None => format!("use the model's {noun} names, and no others"),
+        };
+        let problem = format!("got unknown {noun} `{name}`, expected {noun}s: {}", list_names(known(), NAMES_SHOWN));
+        Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix)
+    }
+
+    #[cold]
+    fn duplicate(&self, noun: &str, name: &str) -> Error {
+        let problem = format!("got {noun} `{name}` twice");
+        Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, "give each name once")
+    }
+
+    #[cold]
+    fn missing(&self, noun: &str, names: &[&str]) -> Error {
+        let names_text = list_names(names.iter().copied(), NAMES_SHOWN);
+        let plural = if names.len() == 1 { "" } else { "s" };
+        let problem = format!("missing {noun}{plural} {names_text}");
+        let are_optional = noun == "input" && names.iter().all(|name| self.is_optional(name));
+        let fix = if are_optional {
+            "give an optional input in all rows or in none".to_owned()
+        } else {
+            format!("add {names_text}; a row needs every {noun}")
+        };
+        Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix)
+    }
+
+    fn is_optional(&self, name: &str) -> bool {
+        self.signature.inputs().iter().any(|port| port.name == name && !port.required)
+    }
+}
+
+fn row_subject(signature: &Signature, row: usize) -> String {
+    format!("row {row} for {}", signature.model())
+}
+
+/// Events that no row has in this order: a mistake of the caller's, not of the rows'.
+#[cold]
+fn misplaced(signature: &Signature) -> Error {
+    let problem = "got the events of a row in an order that no row has";
+    Error::new(ErrorKind::Input, signature.model(), problem, "report this as a bug")
+}
+
+#[cold]
+fn unfit_features(signature: &Signature, features: &[String]) -> Error {
+    let shapes = signature.inputs().iter().map(|port| format!("`{}` {}", port.name, port.shape_text()));
+    let problem = format!(
+        "got {} feature names, expected one for each column of the only required input; the inputs are {}",
+        features.len(),
+        shapes.take(NAMES_SHOWN).collect::<Vec<_>>().join(", ")
+    );
+    Error::new(ErrorKind::Input, signature.model(), problem, "pass as many names as the model has columns, or none")
+}
+
+#[cfg(test)]
+mod tests;
