@@ -104,9 +104,16 @@ $(WHEELS)/.built: $(VENV)/.tools $(RUST) README.md $(shell find python -name '*.
 		$(if $(filter Linux,$(shell uname)),--zig --compatibility manylinux_2_28)
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.tools
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+# `make bench QUICK=1` takes fewer rounds.
+MEASURES := cold single throughput quota bodies memory
 .PHONY: bench
-bench: develop  ## time warm calls, cold starts and shared sessions beside onnxruntime
-	cd benches && $(BIN)/python warm.py && $(BIN)/python cold.py && $(BIN)/python shared_session.py
+bench: develop $(VENV)/.bench  ## measure everything beside its peers and write docs/benchmarks.md
+	cd benches && for measure in $(MEASURES); do $(BIN)/python $$measure.py $(if $(QUICK),--quick) || exit 1; done
+	cd benches && $(BIN)/python shared_session.py && $(BIN)/python report.py
 
 .PHONY: clean
 clean:  ## remove everything that was built

@@ -1,98 +1,102 @@
 """Cold start: a fresh process imports, loads and scores one row, beside onnxruntime and a bare interpreter.
 
-    python benches/cold.py [--runs 15]
+    python benches/cold.py --models mlp --runs 15
 
-Each round starts every program once, in turn. CPU time (user and system) is what the kernel accounts to the finished
-child; peak resident memory is the child's own VmHWM at its end (Linux), because the usual ru_maxrss starts at the size of
-the process that forked. All programs score the same row; their answers are compared first.
+Each round starts every program once, in turn. All programs score the same row; their answers are compared first.
+"CPU beyond" is the CPU time above that of a bare interpreter, as a part of onnxruntime's; peak memory is a part of the whole.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import subprocess
-import sys
-import tempfile
-import time
+import json
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import numpy as np
 
+import harness
 import models
+from processes import compare, measure
 
-PROGRAMS = {
-    "bare interpreter": "print('none')",
-    "import numpy": "import numpy\nprint('none')",
-    "glowplug": """
-import sys, numpy, glowplug
+BARE = "print('none')"
+IMPORT = "import glowplug\nprint('none')"
+OURS = """
+import sys, glowplug
 model = glowplug.load(sys.argv[1])
-row = numpy.full((1, 30), 0.5, dtype=numpy.float32)
-print(repr(float(model.predict(row)[0, 0])))
-""",
-    "onnxruntime": """
-import sys, numpy, onnxruntime
+body = open(sys.argv[2], "rb").read()
+answer = model.predict_json(body)
+assert "numpy" not in sys.modules
+print(answer.decode())
+"""
+ROWS = """
+import sys, ast, glowplug
+model = glowplug.load(sys.argv[1])
+row = ast.literal_eval(open(sys.argv[2]).read())["instances"]
+print({"predictions": model.predict_rows(row)})
+"""
+ARRAYS = """
+import sys, json, numpy, glowplug
+model = glowplug.load(sys.argv[1])
+names = {spec.name: spec.dtype for spec in model.inputs}
+rows = json.load(open(sys.argv[2]))["instances"]
+if len(names) == 1:
+    rows = [{next(iter(names)): row} for row in rows]
+feeds = {name: numpy.array([row[name] for row in rows], dtype) for name, dtype in names.items()}
+print(json.dumps({"predictions": model.predict(feeds).tolist()}))
+"""
+THEIRS = """
+import sys, json, numpy, onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
+options.log_severity_level = 3
 session = onnxruntime.InferenceSession(sys.argv[1], options)
-row = numpy.full((1, 30), 0.5, dtype=numpy.float32)
-print(repr(float(session.run(None, {session.get_inputs()[0].name: row})[0][0, 0])))
-""",
-    "glowplug, import and load only": """
-import sys, glowplug
-glowplug.load(sys.argv[1])
-print('none')
-""",
-}
-
-
-PEAK = """
-for line in open("/proc/self/status"):
-    if line.startswith("VmHWM"):
-        print(line.split()[1])
+kinds = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+names = {spec.name: kinds[spec.type] for spec in session.get_inputs()}
+rows = json.load(open(sys.argv[2]))["instances"]
+if len(names) == 1:
+    rows = [{next(iter(names)): row} for row in rows]
+feeds = {name: numpy.array([row[name] for row in rows], dtype) for name, dtype in names.items()}
+first = session.get_outputs()[0].name
+print(json.dumps({"predictions": session.run([first], feeds)[0].tolist()}))
 """
 
 
-def measure(program: str, model: str) -> tuple[str, float, float, float]:
-    """What the program prints, its wall and CPU milliseconds, and its peak memory in MB."""
-    started = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-c", program + PEAK, model], stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    answer, peak = child.stdout.read().split()
-    _, status, usage = os.wait4(child.pid, 0)
-    wall = time.perf_counter() - started
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0, program
-    return answer, wall * 1e3, (usage.ru_utime + usage.ru_stime) * 1e3, int(peak) / 1024
+def body_of(subject: models.Subject, path: Path) -> None:
+    """One row as a request would bring it."""
+    feeds = {name: array[0].tolist() for name, array in subject.feeds(1).items()}
+    row = next(iter(feeds.values())) if len(feeds) == 1 else feeds
+    path.write_text(json.dumps({"instances": [row]}))
 
 
 def main() -> None:
-    """Print a table of medians, and the ratio of what glowplug and onnxruntime add to the bare interpreter."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=15)
-    runs = parser.parse_args().runs
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "mlp.onnx"
-        path.write_bytes(models.mlp())
-        # The first round warms the page cache and is not counted; its answers are compared.
-        answers = {name: measure(program, os.fspath(path))[0] for name, program in PROGRAMS.items()}
-        assert np.isclose(float(answers["glowplug"]), float(answers["onnxruntime"]), rtol=1e-6)
-        results: dict[str, list[tuple[float, float, float]]] = {name: [] for name in PROGRAMS}
-        for _ in range(runs):
-            for name, program in PROGRAMS.items():
-                results[name].append(measure(program, os.fspath(path))[1:])
-    medians = {name: [median(column) for column in zip(*rows, strict=True)] for name, rows in results.items()}
-    print(f"30-64-64-1 MLP, medians of {runs} interleaved runs")
-    print(f"{'process':<32}{'wall ms':>9}{'CPU ms':>9}{'peak MB':>9}")
-    for name, (wall, cpu, peak) in medians.items():
-        print(f"{name:<32}{wall:>9.0f}{cpu:>9.0f}{peak:>9.0f}")
-    bare, ours, theirs = medians["bare interpreter"], medians["glowplug"], medians["onnxruntime"]
-    print(
-        f"CPU beyond the bare interpreter: glowplug {ours[1] - bare[1]:.0f} ms, onnxruntime {theirs[1] - bare[1]:.0f} ms"
-    )
-    ratios = [ours[index] / theirs[index] for index in range(3)]
-    print(f"glowplug / onnxruntime: wall {ratios[0]:.2f}, CPU {ratios[1]:.2f}, peak memory {ratios[2]:.2f}")
+    """Measure a start with every model."""
+    arguments = harness.options(__doc__, runs=15)
+    runs = 4 if arguments.quick else arguments.runs
+    rows = []
+    for key, subject in models.chosen(arguments.models).items():
+        body = models.FOLDER / f"{key}.json"
+        body_of(subject, body)
+        files = (str(subject.path), str(body))
+        programs = {
+            "bare": (BARE,), "import": (IMPORT,), "glowplug": (OURS, *files), "with NumPy": (ARRAYS, *files),
+            "onnxruntime": (THEIRS, *files),
+        }  # fmt: skip
+        answers = [json.loads(measure(program, *files)[0])["predictions"] for program in (OURS, ARRAYS, THEIRS)]
+        for answer in answers[:-1]:
+            models.same(np.array(answer), np.array(answers[-1]), 1e-5)
+        got = compare(programs, runs)
+        bare = got["bare"][1]
+        row: dict[str, Any] = {"model": subject.name}
+        for name in ("bare", "import", "glowplug", "with NumPy", "onnxruntime"):
+            row[f"{name}, CPU ms"] = got[name][1]
+        row["CPU beyond"] = (got["glowplug"][1] - bare) / (got["onnxruntime"][1] - bare)
+        row["wall"] = got["glowplug"][0] / got["onnxruntime"][0]
+        row["peak MB"] = got["glowplug"][2]
+        row["peak"] = got["glowplug"][2] / got["onnxruntime"][2]
+        row["repeat"] = f"cold.py --models {key}"
+        rows.append(row)
+    title = "Cold start to the first score of a JSON body; ratios: glowplug / onnxruntime"
+    harness.record("cold", title, __doc__ or "", rows)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ pub struct Session {
     agreement: Vec<AtomicU8>,
     proofs: ArcSwapOption<Vec<Option<String>>>,
     pace: Pace,
+    split_pace: Pace,
+    piece_pace: Pace,
     /// Whether a run of a few rows took long.
     slow: AtomicBool,
     threads: ThreadPlan,
@@ -108,6 +110,8 @@ impl Session {
             agreement: outputs.iter().map(|_| AtomicU8::new(0)).collect(),
             proofs: ArcSwapOption::const_empty(),
             pace: Pace::default(),
+            split_pace: Pace::default(),
+            piece_pace: Pace::default(),
             slow: AtomicBool::new(false),
             threads,
             engine: Arc::from(engine),
@@ -174,9 +178,19 @@ impl Session {
         self.threads.rows
     }
 
-    /// What its runs took so far.
+    /// What calls took that were one run.
     pub fn pace(&self) -> &Pace {
         &self.pace
+    }
+
+    /// What calls took that were run in pieces.
+    pub fn split_pace(&self) -> &Pace {
+        &self.split_pace
+    }
+
+    /// What pieces of larger calls took. They are kept apart from calls, which may score the same few rows again and again.
+    pub fn piece_pace(&self) -> &Pace {
+        &self.piece_pace
     }
 
     /// Whether even a few rows took so long that a caller should not wait blindly.
@@ -318,6 +332,9 @@ impl Session {
         let started = Instant::now();
         let ran = self.execute_since(started, inputs, requests, None);
         let (elapsed, ran) = ran.map_or_else(|error| (Duration::ZERO, Err(error)), |(values, time)| (time, Ok(values)));
+        if ran.is_ok() {
+            self.pace.record(self.rows(inputs), elapsed);
+        }
         self.record(self.rows(inputs), elapsed, ran.is_ok());
         ran
     }
@@ -327,14 +344,14 @@ impl Session {
         if is_ok { self.metrics.record_run(rows, elapsed) } else { self.metrics.record_error() }
     }
 
-    /// Runs without counting the call, of which this may be a part. Inputs are complete.
+    /// Runs without counting the call, of which this may be a part, and says what it took. Inputs are complete.
     pub fn execute(
         &self,
         inputs: &[InputTensor],
         requests: &mut [OutputRequest],
         stop: Option<&Stop>,
-    ) -> Result<Vec<Value>> {
-        self.execute_since(Instant::now(), inputs, requests, stop).map(|(values, _)| values)
+    ) -> Result<(Vec<Value>, Duration)> {
+        self.execute_since(Instant::now(), inputs, requests, stop)
     }
 
     fn execute_since(
@@ -358,7 +375,6 @@ impl Session {
         let values = ran?;
         let elapsed = started.elapsed();
         self.learn_rows(inputs, requests, &values);
-        self.pace.record(self.rows(inputs), elapsed);
         if elapsed >= SLOW {
             self.slow.store(true, Ordering::Relaxed);
         }

@@ -155,7 +155,7 @@ def test_explain_tells_what_was_chosen() -> None:
     assert (facts["threads"], facts["row_threads"], facts["intra_op_threads"], facts["batch"]) == (2, 2, 1, "rows")
     for _ in range(3):
         by_rows.predict(rows_of(50_000, 30))
-    assert by_rows.explain()["batch_why"].startswith("in pieces of ")
+    assert by_rows.explain()["batch_why"].startswith("in pieces of about ")
     serial = gp.load(models.mlp(), threads=2, batch="serial").explain()
     assert (serial["threads"], serial["row_threads"], serial["intra_op_threads"]) == (2, 1, 2)
     assert serial["batch_why"] == "as one run: asked for by the caller"

@@ -24,7 +24,13 @@ pub type Watch<'a> = dyn FnMut(u64) -> bool + 'a;
 /// Below this many rows a call is one run, without a look at what it may take.
 const FEW_ROWS: u64 = 16;
 /// A batch that takes less is not worth waking another thread for.
-const WORTH_SPLITTING: Duration = Duration::from_micros(120);
+const WORTH_SPLITTING: Duration = Duration::from_micros(100);
+const SURELY_WORTH_SPLITTING: Duration = Duration::from_millis(10);
+/// Calls of about the same number of rows before one run, or pieces, are judged by what they take. Pieces try several sizes.
+const TRIES_WHOLE: u64 = 3;
+const TRIES_SPLIT: u64 = 8;
+/// One call of so many goes the slower way, which may have become the faster one.
+const TRIED_AGAIN: u64 = 100;
 /// A run that may take longer is watched from another thread, so that Ctrl-C ends it.
 const LONG: Duration = Duration::from_millis(30);
 /// How often the caller is asked whether to go on: Ctrl-C is answered well within a tenth of a second.
@@ -58,9 +64,8 @@ fn run_many(
     requests: &mut [OutputRequest],
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Value>> {
-    let estimate = session.pace().estimate(session.rows(inputs));
     let rows = match session.signature().common_rows(inputs) {
-        Some(rows) if may_split(session, requests) && estimate.is_none_or(|time| time >= WORTH_SPLITTING) => rows,
+        Some(rows) if may_split(session, requests) && is_worth_splitting(session, rows as u64) => rows,
         _ => return run_whole(session, inputs, requests, watch),
     };
     match in_pieces(session, inputs, requests, rows, watch) {
@@ -73,6 +78,22 @@ fn run_many(
             run_whole(session, inputs, requests, watch)
         }
     }
+}
+
+/// Whether pieces are faster than one run: by what both took for so many rows, each tried again now and then.
+fn is_worth_splitting(session: &Session, rows: u64) -> bool {
+    let (whole, split) = (session.pace(), session.split_pace());
+    let Some(one_run) = whole.known(rows, TRIES_WHOLE) else {
+        // What takes long gains from pieces whatever one run takes, and need not be tried.
+        return whole.estimate(rows).is_none_or(|time| time >= SURELY_WORTH_SPLITTING);
+    };
+    if one_run < WORTH_SPLITTING {
+        return false;
+    }
+    let Some(pieces) = split.known(rows, TRIES_SPLIT) else { return true };
+    let is_trial = (whole.runs(rows) + split.runs(rows)).is_multiple_of(TRIED_AGAIN);
+    // Where both take the same, one run takes no threads.
+    (pieces + pieces / 20 <= one_run) != is_trial
 }
 
 /// Whether nothing speaks against pieces for these outputs so far.
@@ -95,10 +116,13 @@ fn run_whole(
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Value>> {
     let rows = session.rows(inputs);
-    if is_short(session, rows) {
-        return session.execute(inputs, requests, None);
-    }
-    watched(session, watch, |stop| session.execute(inputs, requests, Some(stop)))?
+    let (values, elapsed) = if is_short(session, rows) {
+        session.execute(inputs, requests, None)?
+    } else {
+        watched(session, watch, |stop| session.execute(inputs, requests, Some(stop)))??
+    };
+    session.pace().record(rows, elapsed);
+    Ok(values)
 }
 
 /// Whether a run of so many rows is over before anybody wants to stop it. Of a new model, only few rows are.
@@ -126,7 +150,11 @@ fn in_pieces(
         answers.push((0, checked?));
     }
     if start < rows {
+        let begun = Instant::now();
         answers.extend(Pieces::new(session, inputs, requests, start..rows).run(watch)?);
+        if start == 0 {
+            session.split_pace().record(rows as u64, begun.elapsed());
+        }
     }
     put_together(answers, requests.len()).ok_or(Failure::NotByRows)
 }
@@ -149,7 +177,9 @@ fn check(
 ) -> std::result::Result<Vec<Value>, Failure> {
     let plain: Vec<OutputRequest> =
         requests.iter().map(|request| OutputRequest { index: request.index, buffer: None }).collect();
+    let begun = Instant::now();
     let together = run_rows(session, inputs, &plain, 0..rows, stop)?;
+    session.pace().record(rows as u64, begun.elapsed());
     let last = rows.saturating_sub(1);
     let middle = (rows / 2)..(rows / 2 + ((rows / 4) | 1)).min(rows);
     for range in [last..rows, middle, 0..rows.min(1)] {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::assemble::{join, requests_for, settle};
 use super::{GLANCE, LONG, Watch};
@@ -13,8 +13,11 @@ use crate::stop::Stop;
 use crate::tensor::{InputTensor, OutputRequest, Value};
 use crate::threads::{Permits, pool};
 
-/// Pieces per thread, so that threads end at about the same time.
+/// Work that is worth waking a thread for.
+const WORTH_A_THREAD: Duration = Duration::from_micros(60);
+/// Pieces per thread, so that threads end at about the same time, where pieces are not shorter than that.
 const PIECES_PER_THREAD: u64 = 4;
+const PIECE_TIME: Duration = Duration::from_micros(400);
 
 /// Why a batch could not be run in pieces.
 #[derive(Debug)]
@@ -71,8 +74,8 @@ impl<'a> Pieces<'a> {
     pub(super) fn run(self, watch: &mut Watch<'_>) -> std::result::Result<Vec<(usize, Vec<Value>)>, Failure> {
         let rows = self.end - self.next.load(Ordering::Relaxed);
         let pace = self.session.pace();
-        let sensible = pace.smallest_piece();
-        let wanted = (rows as u64).div_ceil(sensible.max(1)).min(self.session.row_threads() as u64);
+        let share = pace.rows_in(WORTH_A_THREAD).unwrap_or(1).max(1);
+        let wanted = (rows as u64).div_ceil(share).min(self.session.row_threads() as u64);
         let permits = Permits::take(usize::try_from(wanted).unwrap_or(1), self.session.row_threads());
         let threads = permits.count();
         let most = self.most_rows(rows, threads);
@@ -97,13 +100,16 @@ impl<'a> Pieces<'a> {
 
     /// Largest piece: a fair part of the batch, and short enough to ask the caller between two of them.
     fn most_rows(&self, rows: usize, threads: usize) -> u64 {
-        let fair = if threads == 1 { rows as u64 } else { (rows as u64).div_ceil(threads as u64 * PIECES_PER_THREAD) };
         let pace = self.session.pace();
+        let by_time = pace.estimate(rows as u64).map_or(1, |time| time.as_nanos() / PIECE_TIME.as_nanos());
+        let count =
+            u64::try_from(by_time).unwrap_or(u64::MAX).clamp(threads as u64, threads as u64 * PIECES_PER_THREAD);
+        let fair = if threads == 1 { rows as u64 } else { (rows as u64).div_ceil(count) };
         let per_glance = |sample: u64| {
             let nanos = pace.estimate(sample)?.as_nanos().max(1);
             u64::try_from(GLANCE.as_nanos().saturating_mul(u128::from(sample)) / nanos).ok()
         };
-        fair.max(pace.smallest_piece().min(rows as u64)).min(per_glance(fair).unwrap_or(fair)).max(1)
+        fair.min(per_glance(fair).unwrap_or(fair)).max(1)
     }
 
     fn work_and_leave(&self, most: u64) {
@@ -118,7 +124,7 @@ impl<'a> Pieces<'a> {
             let left = self.end.saturating_sub(self.next.load(Ordering::Relaxed)) as u64;
             // Towards the end, smaller pieces let all threads end together.
             let fair = if threads == 1 { left } else { left.div_ceil(threads as u64) };
-            let size = self.session.pace().next_piece(most.min(fair.max(1)));
+            let size = self.session.piece_pace().next_piece(most.min(fair.max(1)));
             let start = self.next.fetch_add(usize::try_from(size).unwrap_or(usize::MAX), Ordering::Relaxed);
             if start >= self.end {
                 break;
@@ -155,9 +161,10 @@ impl<'a> Pieces<'a> {
     }
 
     fn piece(&self, range: Range<usize>) {
-        let (start, rows) = (range.start, range.len());
+        let (start, rows, begun) = (range.start, range.len(), Instant::now());
         match run_rows(self.session, self.inputs, self.requests, range, Some(&self.stop)) {
             Ok(values) => {
+                self.session.piece_pace().record(rows as u64, begun.elapsed());
                 self.done.fetch_add(rows, Ordering::Relaxed);
                 // What is in the caller's buffers needs no putting together.
                 if values.iter().any(|value| !matches!(value, Value::Written)) {
@@ -209,7 +216,7 @@ pub(super) fn run_rows(
         return Err(Failure::NotByRows);
     };
     let buffers: Vec<OutputRequest> = parts.clone();
-    let mut values = session.execute(&inputs, &mut parts, stop).map_err(Failure::Error)?;
+    let (mut values, _) = session.execute(&inputs, &mut parts, stop).map_err(Failure::Error)?;
     if settle(&mut values, &buffers, rows) { Ok(values) } else { Err(Failure::NotByRows) }
 }
 

@@ -135,7 +135,7 @@ fn every_way_gives_the_serial_answer() {
             }
             let largest = engine.runs.lock().unwrap().iter().copied().max().unwrap();
             assert!(batch != Batch::Serial || largest == 1001, "{largest}");
-            assert!(batch != Batch::Rows || threads == 1 || largest <= 501, "{largest}");
+            assert!(batch != Batch::Rows || threads == 1 || largest <= 512, "{largest}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::onnx::Classes;
 use crate::signature::{Dim, Port, PortType, Signature};
-use crate::tensor::{Buffer, DType, Elements, EngineTensor, Strings};
+use crate::tensor::{Buffer, DType, Elements, EngineTensor};
 
 const N: i64 = -1;
 

@@ -84,8 +84,8 @@ fn batch_why(session: &Session) -> String {
         (Batch::Auto, _, Some(reason)) => format!("as one run: {reason}"),
         (_, Agreement::Agrees, _) => {
             format!(
-                "in pieces of {} rows or more: rows were the same apart and together",
-                session.pace().smallest_piece()
+                "in pieces of about {} rows: rows were the same apart and together",
+                session.piece_pace().best_piece()
             )
         }
         (Batch::Rows, Agreement::Unknown, _) => {

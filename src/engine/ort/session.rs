@@ -125,7 +125,11 @@ fn configure(
         notices.log(level, place, message);
     });
     // Spinning threads burn CPU that a quota charges for; see docs/decisions/0004-threads.md.
+    // Without its arena the engine gives memory back after every run, and allocates no slower: docs/decisions/0012-memory.md.
+    let cpu = ::ort::ep::CPU::default().with_arena_allocator(false).build();
     Ok(builder
+        .with_execution_providers([cpu])?
+        .with_memory_pattern(false)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
         .with_intra_op_spinning(false)?

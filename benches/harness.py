@@ -1,0 +1,125 @@
+"""What all benchmarks share: interleaved timing, tables of ratios, facts of the machine, results on disk."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+TARGET = Path(__file__).resolve().parent.parent / "target"
+RESULTS = TARGET / "bench" / "results.json"
+PACKAGES = ("glowplug", "onnxruntime", "numpy", "lightgbm", "xgboost-cpu", "scikit-learn", "orjson")
+
+Call = Callable[[], object]
+
+
+def options(description: str | None, **more: Any) -> argparse.Namespace:
+    """The command line every benchmark has: which models, and whether to hurry."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("--models", nargs="*", help="only these models")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: the ratios are rougher")
+    for name, default in more.items():
+        parser.add_argument(f"--{name}", type=type(default), default=default)
+    return parser.parse_args()
+
+
+def timed(call: Call, seconds: float) -> float:
+    """Seconds per call, over as many calls as fit into `seconds`, at least one."""
+    started = time.perf_counter()
+    call()
+    once = time.perf_counter() - started
+    count = max(1, int(seconds / max(once, 1e-7)))
+    started = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - started) / count
+
+
+def interleaved(calls: dict[str, Call], *, rounds: int, seconds: float, rest: float = 0) -> dict[str, float]:
+    """Seconds per call of each, the median of rounds that time every call in turn, so that drift of the machine hits all.
+
+    `rest` is slept before each turn: onnxruntime's threads spin for some 40 ms after a run, which would take a CPU from
+    whoever comes next.
+    """
+    for call in calls.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            time.sleep(rest)
+            times[name].append(timed(call, seconds))
+    return {name: median(values) for name, values in times.items()}
+
+
+def latencies(calls: dict[str, Call], *, count: int) -> dict[str, tuple[float, float]]:
+    """Median and 99th percentile in seconds of `count` calls of each, one of each in turn."""
+    times = {name: np.empty(count) for name in calls}
+    for index in range(count):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            times[name][index] = time.perf_counter() - started
+    return {name: (float(np.median(got)), float(np.percentile(got, 99))) for name, got in times.items()}
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        cpu = names[0] if names else cpu
+    facts = {
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
+        "CPU": f"{cpu}, {os.cpu_count()} visible",
+        "system": f"{platform.system()} {platform.release()}, CPython {platform.python_version()}",
+    }
+    for package in PACKAGES:
+        try:
+            facts[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            facts[package] = "not installed"
+    return facts
+
+
+def record(name: str, title: str, note: str, rows: list[dict[str, Any]]) -> None:
+    """Print a measure's rows as a table, and keep them for the report beside those of other measures."""
+    print(f"\n{title}")
+    print(as_text(rows))
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"measures": {}}
+    results["machine"] = machine()
+    results["measures"][name] = {"title": title, "note": note, "rows": rows}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=1))
+
+
+def as_text(rows: Iterable[dict[str, Any]]) -> str:
+    """Rows as aligned columns; the command that repeats a row comes last."""
+    rows = list(rows)
+    if not rows:
+        return "nothing to show"
+    heads = list(rows[0])
+    cells = [heads, *([shown(row.get(head)) for head in heads] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def shown(value: object) -> str:
+    """A number with three digits that matter."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return str(value)
