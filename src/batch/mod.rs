@@ -83,6 +83,10 @@ fn run_many(
 /// Whether pieces are faster than one run: by what both took for so many rows, each tried again now and then.
 fn is_worth_splitting(session: &Session, rows: u64) -> bool {
     let (whole, split) = (session.pace(), session.split_pace());
+    // A few rows only gain from a second thread, and only if each of them takes long.
+    if rows < FEW_ROWS && (session.row_threads() == 1 || rows < 2) {
+        return false;
+    }
     let Some(one_run) = whole.known(rows, TRIES_WHOLE) else {
         // What takes long gains from pieces whatever one run takes, and need not be tried.
         return whole.estimate(rows).is_none_or(|time| time >= SURELY_WORTH_SPLITTING);
