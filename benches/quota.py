@@ -3,7 +3,8 @@
     python benches/quota.py --models lightgbm
 
 Three processes share one control group with the quota, one after the other in short turns: glowplug, onnxruntime with one
-thread, and onnxruntime's default. Needs the right to make control groups with CPU quotas (root, cgroup v1 or v2).
+thread, and onnxruntime's default. Each rests before its turn, since onnxruntime's default threads spin for some 40 ms after a
+run and would use up the quota of whoever comes next. Needs the right to make control groups with CPU quotas (root, cgroup v1 or v2).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,7 @@ def turns(subject: models.Subject, quota: float, rounds: int) -> dict[tuple[str,
         for _ in range(rounds):
             for index, size in enumerate((1, 100)):
                 for who, worker in workers.items():
+                    time.sleep(0.05 + 0.1 / quota)
                     worker.stdin.write(f"{index}\n")
                     worker.stdin.flush()
                     times.setdefault((who, size), []).extend(json.loads(worker.stdout.readline()))

@@ -325,3 +325,11 @@ def test_many_threads_at_once() -> None:
             thread.join()
         assert wrong == []
         assert model.stats()["calls"] == len(bodies) * (1 + 8 * 20)
+
+
+def test_an_output_that_is_an_input_outlives_it() -> None:
+    """The engine hands it through: its memory is that of the body's numbers, which are gone when the answer is written."""
+    rows = [[float(row), float(row) / 2] for row in range(500)]
+    for _ in range(20):
+        answer = score(models.passthrough(), {"instances": rows}, method="predict")
+        assert answer == {"predictions": rows}

@@ -206,9 +206,10 @@ impl Runner {
             .collect();
         ran?;
         self.has_run.store(true, Ordering::Relaxed);
+        let lent: SmallVec<[RawData; 4]> = inputs.iter().filter_map(|tensor| tensor.elements.raw()).collect();
         let answers = borrowed.iter().zip(made).map(|(borrowed, made)| match (borrowed, made) {
             (Some(_), _) => Ok(Value::Written),
-            (None, Some(made)) => extract(made),
+            (None, Some(made)) => extract(made).map(|value| independent(value, &lent)),
             (None, None) => Ok(Value::Absent),
         });
         answers.collect()
@@ -302,6 +303,26 @@ impl Storage for EngineMemory {
     fn bytes(&self) -> &[u8] {
         // SAFETY: the engine's tensor holds that many initialised bytes and lives as long as `_value`.
         unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.bytes) }
+    }
+}
+
+/// The value, copied where it lies in an input's memory, which the caller may free before the value: an output that is an
+/// input as well is handed through.
+fn independent(value: Value, lent: &[RawData]) -> Value {
+    match value {
+        Value::Tensor(mut tensor) => {
+            let place = tensor.storage.bytes().as_ptr_range();
+            let overlaps = |data: &RawData| {
+                let start = data.pointer().as_ptr().cast_const();
+                start < place.end && place.start < start.wrapping_add(data.bytes())
+            };
+            if lent.iter().any(overlaps) {
+                tensor.storage = Box::new(tensor.storage.bytes().to_vec());
+            }
+            Value::Tensor(tensor)
+        }
+        Value::Sequence(values) => Value::Sequence(values.into_iter().map(|value| independent(value, lent)).collect()),
+        other => other,
     }
 }
 
