@@ -4,7 +4,8 @@
 
 Three processes share one control group with the quota, one after the other in short turns: glowplug, onnxruntime with one
 thread, and onnxruntime's default. Each rests before its turn, since onnxruntime's default threads spin for some 40 ms after a
-run and would use up the quota of whoever comes next. Needs the right to make control groups with CPU quotas (root, cgroup v1 or v2).
+run and would use up the quota of whoever comes next. Needs the right to make control groups
+with CPU quotas (root, cgroup v1 or v2).
 """
 
 from __future__ import annotations

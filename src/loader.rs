@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::engine::Engine;
 use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
 use crate::error::Result;
-use crate::onnx::ModelFacts;
+use crate::onnx::{self, ModelFacts};
 use crate::options::{Batch, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
@@ -26,7 +26,7 @@ impl OrtLoader {
         facts: ModelFacts,
     ) -> Result<impl FnOnce(Origin) -> Session + use<>> {
         let started = Instant::now();
-        let threads = plan_threads(options);
+        let threads = plan_threads(options, &facts);
         let engine: Box<dyn Engine> =
             Box::new(OrtEngine::new(self.runtime, source, options, threads.intra, name, &facts)?);
         let (options, load_time) = (*options, started.elapsed());
@@ -50,11 +50,21 @@ impl Loader for OrtLoader {
 }
 
 /// How the threads of a call are used: for rows where they are independent, inside operators where they are not; never both.
-fn plan_threads(options: &LoadOptions) -> ThreadPlan {
+fn plan_threads(options: &LoadOptions, facts: &ModelFacts) -> ThreadPlan {
     let usable = options.threads;
+    let inside = |why| ThreadPlan { intra: usable, rows: 1, why };
+    let for_rows = |why| ThreadPlan { intra: 1, rows: usable, why };
     match options.batch {
-        _ if usable == 1 => ThreadPlan { intra: 1, rows: 1, why: "one usable CPU" },
-        Batch::Serial => ThreadPlan { intra: usable, rows: 1, why: "batches are not split" },
-        Batch::Auto | Batch::Rows => ThreadPlan { intra: 1, rows: usable, why: "rows are independent" },
+        // The graph is not even looked at on a cold start with one CPU.
+        _ if usable == 1 => ThreadPlan { intra: 1, rows: 1, why: "one thread" },
+        Batch::Serial => inside("inside operators, since batches are not to be split"),
+        Batch::Rows => for_rows("for rows, as asked for"),
+        Batch::Auto if has_independent_rows(facts) => for_rows("for rows, which are independent"),
+        Batch::Auto => inside("inside operators, since rows may depend on each other"),
     }
+}
+
+fn has_independent_rows(facts: &ModelFacts) -> bool {
+    let outputs: Vec<&str> = facts.graph.outputs.iter().map(String::as_str).collect();
+    onnx::not_row_wise(&facts.graph, &facts.opsets, &outputs).contains(&None)
 }

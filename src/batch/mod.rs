@@ -10,7 +10,7 @@ mod watched;
 
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::options::Batch;
 use crate::session::{Agreement, Session};
 use crate::stop::Stop;
@@ -71,6 +71,7 @@ fn run_many(
     match in_pieces(session, inputs, requests, rows, watch) {
         Ok(values) => Ok(values),
         Err(Failure::Error(error)) => Err(error),
+        Err(Failure::Undecided) => run_whole(session, inputs, requests, watch),
         Err(Failure::NotByRows) => {
             for request in requests.iter() {
                 session.note_agreement(request.index, Agreement::Differs);
@@ -151,6 +152,10 @@ fn in_pieces(
             watched(session, watch, |stop| check(session, inputs, requests, start, Some(stop)))
                 .map_err(Failure::Error)?
         };
+        let checked = checked.map_err(|failure| match failure {
+            Failure::Error(error) if error.kind() != ErrorKind::Stopped => Failure::Undecided,
+            failure => failure,
+        });
         answers.push((0, checked?));
     }
     if start < rows {

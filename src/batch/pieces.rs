@@ -24,8 +24,10 @@ const PIECE_TIME: Duration = Duration::from_micros(400);
 pub(super) enum Failure {
     /// The engine's, about some row, or the caller's wish to stop.
     Error(Error),
-    /// An answer that does not have the rows of its piece.
+    /// An answer that does not have the rows of its piece, or another one than the rows have together.
     NotByRows,
+    /// Nothing was found out: the rows that were tried ended in an error, which all together may not.
+    Undecided,
 }
 
 /// A batch that is under way.

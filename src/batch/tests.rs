@@ -176,6 +176,21 @@ fn the_earliest_failing_row_is_reported() {
 }
 
 #[test]
+fn what_fails_apart_may_work_together() {
+    // An engine that refuses rows below zero: alone, the first of these are just that.
+    let (session, engine) = model(|rows| if rows.len() < 50 { vec![] } else { DOUBLED(rows) }, PER_ROW, 2, Batch::Rows);
+    assert_eq!(answer(&session, &rows(1000)).unwrap(), DOUBLED(&rows(1000)));
+    assert_eq!(engine.runs.lock().unwrap().last(), Some(&1000));
+    let (session, _) = model(DOUBLED, PER_ROW, 2, Batch::Rows);
+    let mut bad = rows(1000);
+    bad[3] = -3.0;
+    assert!(answer(&session, &bad).unwrap_err().to_string().contains("-3 at 3"), "the error of one run");
+    assert_eq!(session.agreement(0), Agreement::Unknown);
+    assert_eq!(answer(&session, &rows(1000)).unwrap(), DOUBLED(&rows(1000)));
+    assert_eq!(session.agreement(0), Agreement::Agrees);
+}
+
+#[test]
 fn the_caller_can_watch_and_stop() {
     for (batch, threads) in [(Batch::Serial, 1), (Batch::Rows, 1), (Batch::Rows, 2)] {
         let (session, _) = model(DOUBLED, Duration::from_millis(2), threads, batch);

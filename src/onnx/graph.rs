@@ -12,6 +12,8 @@ pub struct Graph {
     pub constants: Vec<Constant>,
     /// Inputs, those with a default value among them.
     pub inputs: Vec<Input>,
+    /// Names of its outputs.
+    pub outputs: Vec<String>,
     /// Operators that the file defines itself, as (domain, name).
     pub functions: Vec<(String, String)>,
 }

@@ -183,7 +183,11 @@ impl<R: Read + Seek> Scanner<R> {
                 this.facts.graph.inputs.push(input);
                 Ok(())
             }
-            (12, Content::Until(stop)) if main => this.value_info(stop).map(|_| ()),
+            (12, Content::Until(stop)) if main => {
+                let output = this.value_info(stop)?;
+                this.facts.graph.outputs.push(output.name);
+                Ok(())
+            }
             (15, Content::Until(stop)) => this.sparse_tensor(stop),
             _ => Ok(()),
         })
