@@ -95,12 +95,14 @@ def machine() -> dict[str, str]:
 
 
 def record(name: str, title: str, note: str, rows: list[dict[str, Any]]) -> None:
-    """Print a measure's rows as a table, and keep them for the report beside those of other measures."""
+    """Print a measure's rows as a table, and keep them for the report; rows of models not measured this time stay."""
     print(f"\n{title}")
     print(as_text(rows))
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"measures": {}}
     results["machine"] = machine()
-    results["measures"][name] = {"title": title, "note": note, "rows": rows}
+    measured = {row.get("model") for row in rows}
+    others = [row for row in results["measures"].get(name, {}).get("rows", []) if row.get("model") not in measured]
+    results["measures"][name] = {"title": title, "note": note, "rows": others + rows}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1))
 

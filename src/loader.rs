@@ -1,5 +1,6 @@
 //! Joins sources, engines and sessions: what the registry calls to load a model it does not have.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::engine::Engine;
@@ -10,6 +11,10 @@ use crate::options::{Batch, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
+
+/// From so many products a row on, two threads are faster inside operators than with a row each: one row of a perceptron of 6
+/// million weights took 0.7 of the time, and batches the same (`benches/throughput.py --models wide`).
+const BIG_ROW: u64 = 1 << 20;
 
 /// Loads models into ONNX Runtime.
 pub struct OrtLoader {
@@ -59,9 +64,27 @@ fn plan_threads(options: &LoadOptions, facts: &ModelFacts) -> ThreadPlan {
         _ if usable == 1 => ThreadPlan { intra: 1, rows: 1, why: "one thread" },
         Batch::Serial => inside("inside operators, since batches are not to be split"),
         Batch::Rows => for_rows("for rows, as asked for"),
+        Batch::Auto if products_per_row(facts) >= BIG_ROW => inside("inside operators, since each row is much work"),
         Batch::Auto if has_independent_rows(facts) => for_rows("for rows, which are independent"),
         Batch::Auto => inside("inside operators, since rows may depend on each other"),
     }
+}
+
+/// How many numbers of the model a row is multiplied with, at least.
+fn products_per_row(facts: &ModelFacts) -> u64 {
+    let weights: HashMap<&str, u64> = facts
+        .graph
+        .constants
+        .iter()
+        .map(|constant| {
+            let elements =
+                constant.dims.iter().try_fold(1_u64, |count, dim| count.checked_mul(u64::try_from(*dim).ok()?));
+            (constant.name.as_str(), elements.unwrap_or(0))
+        })
+        .collect();
+    let multiplies = |node: &&onnx::Node| matches!(node.operator.as_str(), "MatMul" | "Gemm" | "Conv");
+    let of_node = |node: &onnx::Node| node.inputs.iter().filter_map(|input| weights.get(input.as_str())).sum::<u64>();
+    facts.graph.nodes.iter().filter(multiplies).map(of_node).sum()
 }
 
 fn has_independent_rows(facts: &ModelFacts) -> bool {

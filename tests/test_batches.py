@@ -153,7 +153,7 @@ def test_explain_tells_what_was_chosen() -> None:
     by_rows = gp.load(models.mlp(), threads=2, batch="rows")
     facts = by_rows.explain()
     assert (facts["threads"], facts["row_threads"], facts["intra_op_threads"], facts["batch"]) == (2, 2, 1, "rows")
-    for _ in range(3):
+    for _ in range(6):
         by_rows.predict(rows_of(50_000, 30))
     assert by_rows.explain()["batch_why"].startswith("in pieces of about ")
     serial = gp.load(models.mlp(), threads=2, batch="serial").explain()
