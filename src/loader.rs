@@ -31,7 +31,7 @@ impl OrtLoader {
         facts: ModelFacts,
     ) -> Result<impl FnOnce(Origin) -> Session + use<>> {
         let started = Instant::now();
-        let threads = plan_threads(options, &facts);
+        let threads = plan_threads(options, &facts, matches!(source, ModelSource::File(_)));
         let engine: Box<dyn Engine> =
             Box::new(OrtEngine::new(self.runtime, source, options, threads.intra, name, &facts)?);
         let (options, load_time) = (*options, started.elapsed());
@@ -55,7 +55,9 @@ impl Loader for OrtLoader {
 }
 
 /// How the threads of a call are used: for rows where they are independent, inside operators where they are not; never both.
-fn plan_threads(options: &LoadOptions, facts: &ModelFacts) -> ThreadPlan {
+///
+/// Threads inside operators do not survive a fork. A model of bytes cannot be loaded anew there, so it has none unasked.
+fn plan_threads(options: &LoadOptions, facts: &ModelFacts, is_file: bool) -> ThreadPlan {
     let usable = options.threads;
     let inside = |why| ThreadPlan { intra: usable, rows: 1, why };
     let for_rows = |why| ThreadPlan { intra: 1, rows: usable, why };
@@ -64,6 +66,7 @@ fn plan_threads(options: &LoadOptions, facts: &ModelFacts) -> ThreadPlan {
         _ if usable == 1 => ThreadPlan { intra: 1, rows: 1, why: "one thread" },
         Batch::Serial => inside("inside operators, since batches are not to be split"),
         Batch::Rows => for_rows("for rows, as asked for"),
+        Batch::Auto if !is_file => for_rows("for rows, since threads inside operators would be lost after a fork"),
         Batch::Auto if products_per_row(facts) >= BIG_ROW => inside("inside operators, since each row is much work"),
         Batch::Auto if has_independent_rows(facts) => for_rows("for rows, which are independent"),
         Batch::Auto => inside("inside operators, since rows may depend on each other"),
