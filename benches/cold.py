@@ -28,12 +28,6 @@ answer = model.predict_json(body)
 assert "numpy" not in sys.modules
 print(answer.decode())
 """
-ROWS = """
-import sys, ast, glowplug
-model = glowplug.load(sys.argv[1])
-row = ast.literal_eval(open(sys.argv[2]).read())["instances"]
-print({"predictions": model.predict_rows(row)})
-"""
 ARRAYS = """
 import sys, json, numpy, glowplug
 model = glowplug.load(sys.argv[1])

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod onnx;
 pub mod options;
 pub mod pace;
+mod probabilities;
 pub mod registry;
 pub mod reload;
 pub mod resources;

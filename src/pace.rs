@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// Classes of 1, 2–3, 4–7, … rows.
 const CLASSES: usize = 24;
-/// The smallest class that pieces are tried in. Some operators have their best pace there: tree ensembles of ONNX Runtime 1.32
-/// score runs of 8 to 32 rows nearly twice as fast per row as runs of 100 and more.
+/// The smallest class that pieces are tried in. A few rows that are scored again and again look up to twice as fast in tree
+/// ensembles, because the branches are predicted; so this is judged by the pieces of real batches alone.
 const SMALLEST: usize = 3;
 /// Runs of a class before its pace is trusted: the first may have met a cold cache.
 const SAMPLES: u64 = 3;
@@ -14,7 +14,6 @@ const SAMPLES: u64 = 3;
 const WORTH_RUNS: u64 = 33;
 /// Classes in a row that are slower than the best before larger ones are given up.
 const PATIENCE: usize = 3;
-
 /// Later runs count for this part of what is known.
 const WEIGHT: u64 = 8;
 

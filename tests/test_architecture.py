@@ -63,7 +63,8 @@ MAY_USE: dict[str, set[str]] = {
     "registry": {"digest", "error", "fork", "lru", "onnx", "options", "session", "single_flight", "source"},
     "reload": {"digest", "error", "fork", "options", "registry", "session"},
     # JSON text in and out, over all of the above.
-    "json": {"batch", "classifier", "error", "half", "onnx", "rows", "session", "signature", "tensor"},
+    "probabilities": {"classifier", "error", "half", "onnx", "session", "tensor"},
+    "json": {"batch", "classifier", "error", "half", "probabilities", "rows", "session", "signature", "tensor"},
     # Where everything meets.
     "loader": {"engine", "engine/ort", "error", "onnx", "options", "registry", "session", "source"},
     "lib": set(),
@@ -75,6 +76,7 @@ MAY_USE: dict[str, set[str]] = {
         "features",
         "half",
         "json",
+        "probabilities",
         "onnx",
         "options",
         "py/engine",

@@ -2,7 +2,6 @@
 
 mod answer;
 mod body;
-pub(crate) mod proba;
 mod protocol;
 mod reader;
 mod write;
@@ -12,6 +11,7 @@ use smallvec::SmallVec;
 use crate::batch::{self, Watch};
 use crate::classifier::Probabilities;
 use crate::error::{Error, ErrorKind, Result};
+use crate::probabilities;
 use crate::session::Session;
 use crate::tensor::{InputTensor, OutputRequest, Value};
 use answer::Answer;
@@ -69,11 +69,11 @@ pub fn predict(
         Method::Predict => run(session, &inputs, if signature.outputs().is_empty() { &[] } else { &[0] }, watch)?,
         Method::Run => run(session, &inputs, &(0..signature.outputs().len()).collect::<Vec<_>>(), watch)?,
         Method::PredictProba => {
-            let source = proba::source(session)?;
+            let source = probabilities::source(session)?;
             let (Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)) = source;
             let outputs = run(session, &inputs, &[index], watch)?;
             let matrices =
-                outputs.into_iter().map(|(index, value)| Ok((index, proba::matrix(value, source, session)?)));
+                outputs.into_iter().map(|(index, value)| Ok((index, probabilities::matrix(value, source, session)?)));
             matrices.collect::<Result<_>>()?
         }
     };
@@ -86,7 +86,7 @@ fn as_tensors(outputs: Vec<(usize, Value)>, session: &Session) -> Vec<(usize, Va
     let Some(source @ Probabilities::Maps(maps)) = session.probabilities() else { return outputs };
     let convert = |(index, value)| match value {
         Value::Sequence(_) if index == maps => {
-            (index, proba::in_columns(value, source, session.classes()).unwrap_or(Value::Absent))
+            (index, probabilities::in_columns(value, source, session.classes()).unwrap_or(Value::Absent))
         }
         value => (index, value),
     };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::onnx::Classes;
+use crate::probabilities;
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::tensor::{Buffer, DType, Elements, EngineTensor};
 
@@ -440,8 +441,9 @@ fn single_rows_are_written() {
 
 #[test]
 fn probabilities_become_columns() {
-    let columns =
-        |value, source, classes: Option<&Classes>| proba::in_columns(value, source, classes).map(|made| written(&made));
+    let columns = |value, source, classes: Option<&Classes>| {
+        probabilities::in_columns(value, source, classes).map(|made| written(&made))
+    };
     let both = |value| columns(value, Probabilities::Positive(0), None);
     assert_eq!(both(floats(&[2, 1], &[0.25, 1.0])).as_deref(), Some("[[0.75,0.25],[0.0,1.0]]"));
     assert_eq!(both(tensor(DType::Float16, &[1], &0x3400_u16.to_ne_bytes())).as_deref(), Some("[[0.75,0.25]]"));

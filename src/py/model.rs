@@ -15,14 +15,15 @@ use super::array;
 use super::engine::loader;
 use super::error::require_numpy;
 use super::spec::TensorSpec;
-use super::value::{matrix_of_maps, to_python};
+use super::value::to_python;
 use super::watch::watched;
 use super::{json, plain, report};
 use crate::classifier::Probabilities;
-use crate::error::{Error, ErrorKind, list_names};
+use crate::error::{Error, ErrorKind};
 use crate::features;
 use crate::json::Method;
 use crate::options::LoadOptions;
+use crate::probabilities;
 use crate::reload::SharedModel;
 use crate::resources;
 use crate::session::Session;
@@ -226,18 +227,12 @@ impl ModelHandle {
         let py = inputs.py();
         let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
         let session = &call.session;
-        match session.probabilities() {
-            Some(Probabilities::Matrix(index) | Probabilities::Positive(index)) => call.run_one(py, index, progress),
-            Some(Probabilities::Maps(index)) => {
+        let source = probabilities::source(session)?;
+        match source {
+            Probabilities::Matrix(index) | Probabilities::Positive(index) => call.run_one(py, index, progress),
+            Probabilities::Maps(index) => {
                 let maps = call.run(py, &[index], progress)?.pop().map_or(Value::Absent, |(value, _)| value);
-                matrix_of_maps(py, maps, session.classes())
-            }
-            None => {
-                let outputs = session.signature().outputs().iter().map(|port| port.name.as_str());
-                let problem =
-                    format!("has no output known to hold probabilities; its outputs are {}", list_names(outputs, 12));
-                let fix = "use `predict` or `run`, or name the output `probabilities` when exporting the model";
-                Err(Error::new(ErrorKind::Input, session.signature().model(), problem, fix).into())
+                to_python(py, probabilities::matrix(maps, source, session)?, None)
             }
         }
     }

@@ -9,7 +9,8 @@ use super::model::ModelHandle;
 use super::watch::watched;
 use super::{report, rows};
 use crate::classifier::Probabilities;
-use crate::json::{Method, proba};
+use crate::json::Method;
+use crate::probabilities;
 use crate::session::Session;
 use crate::tensor::{InputTensor, OutputRequest, Value};
 
@@ -22,7 +23,7 @@ pub(super) fn score<'py>(
     let py = rows.py();
     let session = handle.session(py)?;
     let outputs = session.signature().outputs();
-    let source = if method == Method::PredictProba { Some(proba::source(&session)?) } else { None };
+    let source = if method == Method::PredictProba { Some(probabilities::source(&session)?) } else { None };
     let wanted: SmallVec<[usize; 4]> = match (source, method) {
         (Some(Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)), _) => {
             SmallVec::from_slice(&[index])
@@ -44,7 +45,7 @@ pub(super) fn score<'py>(
         return Ok(dict.into_any());
     }
     match (source, answers.pop().flatten()) {
-        (Some(source), Some(answer)) => plain(py, Some(proba::matrix(answer, source, &session)?)),
+        (Some(source), Some(answer)) => plain(py, Some(probabilities::matrix(answer, source, &session)?)),
         (_, answer) => plain(py, answer),
     }
 }

@@ -84,7 +84,7 @@ fn batch_why(session: &Session) -> String {
         (Batch::Auto, _, Some(reason)) => format!("as one run: {reason}"),
         (_, Agreement::Agrees, _) => {
             format!(
-                "in pieces of about {} rows: rows were the same apart and together",
+                "in pieces of about {} rows, where that is faster: rows were the same apart and together",
                 session.piece_pace().best_piece()
             )
         }

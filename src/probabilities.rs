@@ -26,7 +26,7 @@ pub(crate) fn matrix(value: Value, source: Probabilities, session: &Session) -> 
 }
 
 /// `None` if the value is not what the source says.
-pub(super) fn in_columns(value: Value, source: Probabilities, classes: Option<&Classes>) -> Option<Value> {
+pub(crate) fn in_columns(value: Value, source: Probabilities, classes: Option<&Classes>) -> Option<Value> {
     match (source, value) {
         (Probabilities::Matrix(_), value) => Some(value),
         (Probabilities::Positive(_), Value::Tensor(column)) => both_columns(&column),
