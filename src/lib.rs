@@ -29,6 +29,7 @@ pub mod source;
 pub mod stop;
 pub mod tensor;
 pub mod threads;
+pub mod trees;
 
 #[cfg(test)]
 mod testing;

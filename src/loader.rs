@@ -1,46 +1,59 @@
 //! Joins sources, engines and sessions: what the registry calls to load a model it does not have.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::engine::Engine;
+use crate::engine::native::NativeEngine;
 use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
-use crate::error::Result;
-use crate::onnx::{self, ModelFacts};
+use crate::error::{Error, ErrorKind, Result};
+use crate::onnx::{self, Format, ModelFacts};
 use crate::options::{Batch, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
+use crate::trees::read_lightgbm;
 
 /// From so many products a row on, threads work inside operators. With two, a perceptron of 6 million weights took 0.75 of the
 /// time for 1 and for 10 rows, which row threads leave to one of them; at 1,000 rows both ways scaled by 1.8, at 10,000 rows
 /// 1.6 inside operators and 1.9 by rows (`benches/throughput.py --models wide`).
 const BIG_ROW: u64 = 1 << 20;
 
-/// Loads models into ONNX Runtime.
-pub struct OrtLoader {
-    /// The opened library.
-    pub runtime: &'static Runtime,
+/// Loads each model into the engine for its format.
+pub struct EngineLoader {
+    /// Gives ONNX Runtime's library, opened; called for models that need it.
+    pub runtime: fn() -> Result<&'static Runtime>,
 }
 
-impl OrtLoader {
+impl EngineLoader {
     fn load(
         &self,
         source: ModelSource<'_>,
         options: &LoadOptions,
         name: &str,
-        facts: ModelFacts,
+        mut facts: ModelFacts,
     ) -> Result<impl FnOnce(Origin) -> Session + use<>> {
         let started = Instant::now();
-        let threads = plan_threads(options, &facts, matches!(source, ModelSource::File(_)));
-        let engine: Box<dyn Engine> =
-            Box::new(OrtEngine::new(self.runtime, source, options, threads.intra, name, &facts)?);
+        let (engine, threads): (Box<dyn Engine>, _) = match facts.format {
+            Format::Onnx => {
+                let threads = plan_threads(options, &facts, matches!(source, ModelSource::File(_)));
+                let runtime = (self.runtime)()?;
+                (Box::new(OrtEngine::new(runtime, source, options, threads.intra, name, &facts)?), threads)
+            }
+            Format::LightGbm => {
+                let (trees, features) = read_lightgbm(&content(source, name)?, name)?;
+                facts.features = features;
+                let threads = ThreadPlan { intra: 1, rows: options.threads, why: "for rows, which are independent" };
+                (Box::new(NativeEngine::new(trees, name)), threads)
+            }
+        };
         let (options, load_time) = (*options, started.elapsed());
         Ok(move |origin| Session::new(engine, options, threads, origin, facts, load_time))
     }
 }
 
-impl Loader for OrtLoader {
+impl Loader for EngineLoader {
     fn load_file(&self, mut file: ModelFile, options: &LoadOptions) -> Result<Session> {
         let facts = std::mem::take(&mut file.facts);
         let name = file.path().display().to_string();
@@ -52,6 +65,16 @@ impl Loader for OrtLoader {
         let facts = facts_of_bytes(bytes)?;
         let make = self.load(ModelSource::Bytes(bytes), options, "model bytes", facts)?;
         Ok(make(origin))
+    }
+}
+
+fn content<'a>(source: ModelSource<'a>, name: &str) -> Result<Cow<'a, [u8]>> {
+    match source {
+        ModelSource::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+        ModelSource::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| {
+            let problem = format!("cannot be read: {error}");
+            Error::new(ErrorKind::ModelRead, name, problem, "check the path and its disk")
+        }),
     }
 }
 

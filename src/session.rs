@@ -235,7 +235,9 @@ impl Session {
             return known;
         }
         let outputs: Vec<&str> = self.signature().outputs().iter().map(|port| port.name.as_str()).collect();
-        let found = if self.facts.has_graph {
+        let found = if self.engine.has_independent_rows() {
+            vec![None; outputs.len()]
+        } else if self.facts.has_graph {
             onnx::not_row_wise(&self.facts.graph, &self.facts.opsets, &outputs)
         } else {
             vec![Some("the file has no graph in ONNX format to look at".to_owned()); outputs.len()]

@@ -6,10 +6,13 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::{ExternalData, ModelFacts, looks_like, scan};
+use crate::onnx::{ExternalData, Format, ModelFacts, looks_like, scan};
 
 /// ONNX Runtime's own flatbuffer format carries this identifier behind its first offset.
 const ORT_FORMAT: &[u8] = b"ORTM";
+
+/// The first line of what `Booster.save_model` writes.
+const LIGHTGBM_TEXT: [&[u8]; 2] = [b"tree\n", b"tree\r\n"];
 
 /// A model file and the files of its external data, as they were when it was opened.
 #[derive(Debug, Clone)]
@@ -97,6 +100,9 @@ fn examine(source: &mut (impl Read + Seek), length: u64, subject: &str) -> Resul
     source.take(64).read_to_end(&mut head).map_err(|error| read_error(subject, &error))?;
     if head.get(4..8) == Some(ORT_FORMAT) {
         return Ok(ModelFacts { has_graph: true, ..ModelFacts::default() });
+    }
+    if LIGHTGBM_TEXT.iter().any(|mark| head.starts_with(mark)) {
+        return Ok(ModelFacts { format: Format::LightGbm, ..ModelFacts::default() });
     }
     let error = match scan(source, subject) {
         Ok(ModelFacts { zero_groups, .. }) if !zero_groups.is_empty() => {

@@ -182,6 +182,17 @@ impl RawData {
         true
     }
 
+    /// Copies an input's memory to `bytes`; says whether they are just as many.
+    #[allow(unsafe_code)]
+    pub(crate) fn copy_to(self, bytes: &mut [u8]) -> bool {
+        if bytes.len() != self.bytes {
+            return false;
+        }
+        // SAFETY: by the contract of `new` the memory is valid for reads, and `bytes` is borrowed alone.
+        unsafe { self.pointer.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        true
+    }
+
     /// Sets every byte of an output's memory.
     #[allow(unsafe_code)]
     pub(crate) fn fill(self, byte: u8) {

@@ -17,7 +17,7 @@ RUST, PYTHON = ROOT / "src", ROOT / "python" / "glowplug"
 # --- Rust -------------------------------------------------------------------------------------------------------------
 
 #: Module → modules of this crate it may use. A file in a folder that has no row of its own has that of the folder.
-#: `engine` is the trait; `engine/ort` is ONNX Runtime behind it.
+#: `engine` is the trait; `engine/ort` is ONNX Runtime behind it, `engine/native` runs `trees`.
 MAY_USE: dict[str, set[str]] = {
     # Leaves: what everything else is made of.
     "error": set(),
@@ -31,6 +31,7 @@ MAY_USE: dict[str, set[str]] = {
     "tensor": set(),
     "half": set(),
     "options": {"error"},
+    "trees": {"error"},
     # What a model is.
     "signature": {"error", "tensor"},
     "onnx": {"error"},
@@ -40,6 +41,7 @@ MAY_USE: dict[str, set[str]] = {
     "source": {"digest", "error", "onnx"},
     # What runs it.
     "engine": {"error", "signature", "stop", "tensor"},
+    "engine/native": {"engine", "error", "signature", "stop", "tensor", "trees"},
     "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "stop", "tensor"},
     "threads": {"error", "fork"},
     "resources": {"error"},
@@ -66,7 +68,18 @@ MAY_USE: dict[str, set[str]] = {
     "probabilities": {"classifier", "error", "half", "onnx", "session", "tensor"},
     "json": {"batch", "classifier", "error", "half", "probabilities", "rows", "session", "signature", "tensor"},
     # Where everything meets.
-    "loader": {"engine", "engine/ort", "error", "onnx", "options", "registry", "session", "source"},
+    "loader": {
+        "engine",
+        "engine/native",
+        "engine/ort",
+        "error",
+        "onnx",
+        "options",
+        "registry",
+        "session",
+        "source",
+        "trees",
+    },
     "lib": set(),
     # The shell, which only the crate's root names.
     "py": {
@@ -88,7 +101,7 @@ MAY_USE: dict[str, set[str]] = {
         "signature",
         "tensor",
     },
-    "py/engine": {"engine/ort", "loader"},
+    "py/engine": {"engine/ort", "error", "loader"},
 }
 #: Leaves that are kept free of every other module but the error.
 LEAVES = {
@@ -104,6 +117,7 @@ LEAVES = {
     "single_flight",
     "stop",
     "tensor",
+    "trees",
 }
 #: Crates that are somebody's business alone → who may name them.
 CRATES: dict[str, set[str]] = {
@@ -305,7 +319,12 @@ def test_leaves_are_leaves() -> None:
 def test_engine_is_known_where_it_is_loaded() -> None:
     knows = {row for row, uses in MAY_USE.items() if "engine/ort" in uses}
     assert knows == {"loader", "py/engine"}
-    assert {row for row, uses in MAY_USE.items() if "engine" in uses} == {"engine/ort", "loader", "session"}
+    assert {row for row, uses in MAY_USE.items() if "engine" in uses} == {
+        "engine/native",
+        "engine/ort",
+        "loader",
+        "session",
+    }
     assert {row for row, uses in MAY_USE.items() if uses & {"py", "py/engine"}} == {"py"}
 
 

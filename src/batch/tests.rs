@@ -69,7 +69,7 @@ impl Engine for std::sync::Arc<RowEngine> {
     }
 
     fn facts(&self) -> EngineFacts {
-        EngineFacts { name: "rows", version: "0".into(), library: "none".into(), threads: 1 }
+        EngineFacts { name: "rows", version: "0".into(), library: "none".into(), threads: 1, why: "a test" }
     }
 }
 

@@ -1,5 +1,6 @@
-//! What executes a model. Today that is ONNX Runtime; the rest of the crate knows only this trait.
+//! What executes a model: ONNX Runtime, or we ourselves. The rest of the crate knows only this trait.
 
+pub mod native;
 pub mod ort;
 
 use crate::error::Result;
@@ -22,6 +23,11 @@ pub trait Engine: Send + Sync {
     /// What the engine logged since the last call, each kind of message once.
     fn take_notices(&self) -> Vec<String>;
 
+    /// Whether every row of every output depends on the same row of the inputs alone, by the way it is computed.
+    fn has_independent_rows(&self) -> bool {
+        false
+    }
+
     /// Facts for `explain()`.
     fn facts(&self) -> EngineFacts;
 }
@@ -33,8 +39,10 @@ pub struct EngineFacts {
     pub name: &'static str,
     /// Its version.
     pub version: String,
-    /// The shared library it lives in.
+    /// The shared library it lives in; empty for our own.
     pub library: String,
     /// Threads one run may use.
     pub threads: usize,
+    /// Why it was chosen.
+    pub why: &'static str,
 }

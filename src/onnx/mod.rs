@@ -9,5 +9,5 @@ mod wire;
 
 pub use graph::{Attribute, Constant, Graph, Input, Node};
 pub use row_wise::not_row_wise;
-pub use scan::{Classes, ExternalData, ModelFacts, scan};
+pub use scan::{Classes, ExternalData, Format, ModelFacts, scan};
 pub use sniff::looks_like;

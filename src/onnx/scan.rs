@@ -19,6 +19,8 @@ const LONGEST_NAME: u64 = 1 << 20;
 /// What was found in a model file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelFacts {
+    /// What kind of file it is.
+    pub format: Format,
     /// Version of the file format; 0 if the file does not say.
     pub ir_version: u64,
     /// Operator sets the model asks for, as (domain, version).
@@ -39,6 +41,16 @@ pub struct ModelFacts {
     pub open_ranks: Vec<String>,
     /// Operators that are asked for zero groups, which ONNX Runtime 1.32 divides by while it loads.
     pub zero_groups: Vec<String>,
+}
+
+/// Kinds of model files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// ONNX, or ONNX Runtime's own.
+    #[default]
+    Onnx,
+    /// `LightGBM`'s text.
+    LightGbm,
 }
 
 /// Class labels in the order of the probabilities' columns.

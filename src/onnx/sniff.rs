@@ -15,7 +15,6 @@ pub fn looks_like(head: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"\x80\x05", PICKLE, PICKLE_FIX),
         (b"\x89HDF", "an HDF5 file", "convert the model to ONNX, for example with tf2onnx"),
         (b"\x93NUMPY", "a NumPy array", "pass the path of the .onnx file"),
-        (b"tree\n", "a LightGBM text model", "convert it to ONNX with onnxmltools"),
     ];
     const PICKLE: &str = "a Python pickle";
     const PICKLE_FIX: &str = "convert the model to ONNX, for example with skl2onnx";

@@ -5,17 +5,27 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 
 use crate::engine::ort::{LibrarySearch, Runtime};
-use crate::loader::OrtLoader;
+use crate::error::{Error, ErrorKind, Result};
+use crate::loader::EngineLoader;
 
-/// The loader of this process; opens the library the first time.
+/// The loader of this process.
+pub(super) const LOADER: EngineLoader = EngineLoader { runtime };
+
+/// ONNX Runtime's library; opened for the first model that needs it.
 ///
-/// The interpreter stays attached while the library is opened, which keeps `os.environ` from changing meanwhile.
-pub(super) fn loader(py: Python<'_>) -> PyResult<OrtLoader> {
-    let runtime = match Runtime::get() {
-        Some(runtime) => runtime,
-        None => Runtime::open(&library_search(py)?)?,
-    };
-    Ok(OrtLoader { runtime })
+/// The interpreter is attached while the library is opened, which keeps `os.environ` from changing meanwhile. Callers are
+/// detached, so that no thread holds the interpreter while it waits for a load.
+fn runtime() -> Result<&'static Runtime> {
+    if let Some(runtime) = Runtime::get() {
+        return Ok(runtime);
+    }
+    Python::attach(|py| {
+        let search = library_search(py).map_err(|error| {
+            let fix = "import glowplug from its installed package";
+            Error::new(ErrorKind::Library, "the ONNX Runtime library", error.to_string(), fix)
+        })?;
+        Runtime::open(&search)
+    })
 }
 
 fn library_search(py: Python<'_>) -> PyResult<LibrarySearch> {

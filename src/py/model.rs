@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use smallvec::SmallVec;
 
 use super::array;
-use super::engine::loader;
+use super::engine::LOADER;
 use super::error::require_numpy;
 use super::spec::TensorSpec;
 use super::value::to_python;
@@ -52,8 +52,7 @@ pub(super) fn load_path(
 ) -> PyResult<ModelHandle> {
     let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, batch, optimization)?;
     let reload = reload.map(seconds).transpose()?;
-    let loader = loader(py)?;
-    let (model, stale) = py.detach(|| SharedModel::from_path(path, options, reload, &loader))?;
+    let (model, stale) = py.detach(|| SharedModel::from_path(path, options, reload, &LOADER))?;
     warn_stale(py, stale)?;
     ModelHandle::announced(py, model, threads)
 }
@@ -68,10 +67,9 @@ pub(super) fn load_bytes(
     optimization: &str,
 ) -> PyResult<ModelHandle> {
     let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, batch, optimization)?;
-    let loader = loader(py)?;
     // Bytes objects never change, so they may be read without the interpreter.
     let bytes = model.as_bytes();
-    let model = py.detach(|| SharedModel::from_bytes(bytes, options, &loader))?;
+    let model = py.detach(|| SharedModel::from_bytes(bytes, options, &LOADER))?;
     ModelHandle::announced(py, model, threads)
 }
 
@@ -122,8 +120,7 @@ impl ModelHandle {
         if let Some(session) = self.model.ready() {
             return Ok(session);
         }
-        let loader = loader(py)?;
-        let (session, stale) = py.detach(|| self.model.refresh(&loader))?;
+        let (session, stale) = py.detach(|| self.model.refresh(&LOADER))?;
         warn_stale(py, stale)?;
         report::log_notices(py, &session)?;
         Ok(session)

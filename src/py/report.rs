@@ -52,7 +52,7 @@ pub(super) fn explain<'py>(py: Python<'py>, session: &Session, is_asked: bool) -
     entry.set_item("engine", engine.name)?;
     entry.set_item("engine_version", engine.version)?;
     entry.set_item("engine_library", engine.library)?;
-    entry.set_item("why", "onnxruntime runs every ONNX operator")?;
+    entry.set_item("why", engine.why)?;
     let threads = session.threads();
     entry.set_item("threads", threads.intra.max(threads.rows))?;
     let why = if is_asked { "asked for by the caller".to_owned() } else { resources::current()?.threads_why() };
@@ -92,7 +92,7 @@ fn batch_why(session: &Session) -> String {
             "in pieces, asked for by the caller, if the first rows agree".to_owned()
         }
         (Batch::Auto, Agreement::Unknown, None) => {
-            "in pieces: the graph treats each row alone, if the first rows agree".to_owned()
+            "in pieces: the model treats each row alone, if the first rows agree".to_owned()
         }
     }
 }

@@ -90,6 +90,7 @@ impl Engine for OrtEngine {
             version: self.runtime.version.clone(),
             library: self.runtime.path.display().to_string(),
             threads: self.threads,
+            why: "onnxruntime runs every ONNX operator",
         }
     }
 }

@@ -1,0 +1,192 @@
+"""Models of tree libraries, run without those libraries: the answers are theirs, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import lightgbm
+import numpy as np
+import pytest
+
+import glowplug
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30")))
+OBJECTIVES = (
+    "binary", "regression", "regression_l1", "huber", "quantile", "mape", "poisson", "gamma", "tweedie", "multiclass",
+    "multiclassova", "cross_entropy", "cross_entropy_lambda", "lambdarank",
+)  # fmt: skip
+#: Numbers that are easily compared or read wrongly.
+ODD = np.array([np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-36, -1e-36, 5e-324, 1e-35, 2e-35, 1e300, -1.0, 2.5, 1e10])
+
+
+def data(random: np.random.Generator, rows: int, columns: int) -> np.ndarray[Any, Any]:
+    x = random.normal(size=(rows, columns)) * random.choice([1e-3, 1.0, 1e3], size=columns)
+    x[:, 0] = random.integers(0, 40, size=rows)
+    spots = random.random(x.shape)
+    x[spots < 0.1] = np.nan
+    x[spots > 0.9] = 0.0
+    return x
+
+
+def train(seed: int, **more: Any) -> lightgbm.Booster:
+    """A booster with random parameters; those of `more` are set."""
+    random = np.random.default_rng(seed)
+    columns = int(random.integers(1, 12))
+    objective = OBJECTIVES[seed % len(OBJECTIVES)]
+    x = data(random, 400, columns)
+    score = np.nan_to_num(x).sum(axis=1) + random.normal(size=400)
+    high = score > np.median(score)
+    classes = {"multiclass": 4, "multiclassova": 3}.get(objective, 1)
+    target: Any = high.astype(float) if objective in {"binary", "cross_entropy", "cross_entropy_lambda"} else score
+    if classes > 1:
+        target = np.digitize(score, np.quantile(score, np.linspace(0, 1, classes + 1)[1:-1]))
+    elif objective in {"poisson", "gamma", "tweedie", "lambdarank", "mape"}:
+        target = high + 1.0
+    parameters: dict[str, Any] = {
+        "objective": objective,
+        "num_class": classes,
+        "num_leaves": int(random.integers(2, 64)),
+        "min_data_in_leaf": 3,
+        "boosting": str(random.choice(["gbdt", "dart", "rf"])),
+        "bagging_freq": 1,
+        "bagging_fraction": 0.8,
+        "use_missing": bool(random.random() < 0.8),
+        "zero_as_missing": bool(random.random() < 0.4),
+        "categorical_feature": [0] if random.random() < 0.5 else [],
+        "verbose": -1,
+        "num_threads": 1,
+        "seed": seed,
+    }
+    if objective == "binary":
+        parameters["sigmoid"] = 0.7
+    if objective == "regression":
+        parameters["reg_sqrt"] = bool(random.random() < 0.5)
+    groups = [100] * 4 if objective == "lambdarank" else None
+    parameters |= more
+    dataset = lightgbm.Dataset(x, target, group=groups, categorical_feature=parameters.pop("categorical_feature"))
+    return lightgbm.train(parameters, dataset, num_boost_round=int(random.integers(1, 30)))
+
+
+def saved(booster: lightgbm.Booster, folder: Path, name: str = "model.txt") -> Path:
+    path = folder / name
+    booster.save_model(path)
+    return path
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_scores_are_those_of_lightgbm_bit_for_bit(seed: int, tmp_path: Path) -> None:
+    booster = train(seed)
+    path = saved(booster, tmp_path)
+    model, original = glowplug.load(path), lightgbm.Booster(model_file=path)
+    random = np.random.default_rng(seed + 1000)
+    x = data(random, 300, booster.num_feature())
+    x[:100] = random.choice(ODD, size=(100, x.shape[1]))
+    single = np.nan_to_num(x, nan=np.nan, posinf=1e30, neginf=-1e30).clip(-1e30, 1e30).astype(np.float32)
+    for rows in (x, x[:1], x[:7], single, np.asfortranarray(x)):
+        expected = original.predict(rows)
+        np.testing.assert_array_equal(model.predict(rows), expected, strict=True)
+    np.testing.assert_array_equal(np.array(model.predict_rows(x.tolist())), original.predict(x))
+    pieces = np.concatenate(list(model.predict_iter([x[:64], x[64:65], x[65:]])))
+    np.testing.assert_array_equal(pieces, original.predict(x))
+
+
+def test_rows_keep_their_answers_whatever_is_beside_them(tmp_path: Path) -> None:
+    booster = train(0)
+    path = saved(booster, tmp_path)
+    x = data(np.random.default_rng(5), 5000, booster.num_feature())
+    expected = lightgbm.Booster(model_file=path).predict(x)
+    for threads in (1, 2):
+        for batch in ("serial", "rows", "auto"):
+            model = glowplug.load(path, threads=threads, batch=batch)
+            for _ in range(3):
+                np.testing.assert_array_equal(model.predict(x), expected)
+
+
+def test_probabilities_have_a_column_per_class(tmp_path: Path) -> None:
+    for seed, classes in ((OBJECTIVES.index("binary"), 2), (OBJECTIVES.index("multiclass"), 4)):
+        booster = train(seed, boosting="gbdt")
+        model = glowplug.load(saved(booster, tmp_path, f"{seed}.txt"))
+        x = data(np.random.default_rng(1), 20, booster.num_feature())
+        probabilities = model.predict_proba(x)
+        assert probabilities.shape == (20, classes)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+
+
+def test_bytes_names_and_reports(tmp_path: Path) -> None:
+    booster = train(0)
+    path = saved(booster, tmp_path)
+    model = glowplug.load(path.read_bytes())
+    x = data(np.random.default_rng(2), 9, booster.num_feature())
+    np.testing.assert_array_equal(model.predict(x), lightgbm.Booster(model_file=path).predict(x))
+    names = booster.feature_name()
+    assert model.features == names
+    named = [dict(zip(names, row, strict=True)) for row in x.tolist()]
+    np.testing.assert_array_equal(model.predict_rows(named), model.predict(x))
+    why = model.explain()
+    assert why["engine"] == "native"
+    assert "itself" in why["why"]
+
+
+def test_neither_a_library_nor_numpy_is_needed(tmp_path: Path) -> None:
+    booster = train(0)
+    path = saved(booster, tmp_path)
+    row = [0.5] * booster.num_feature()
+    program = (
+        f"import sys, glowplug\nprint(glowplug.load({str(path)!r}).predict_rows([{row!r}])[0])\n"
+        "maps = open('/proc/self/maps').read() if sys.platform == 'linux' else ''\n"
+        "print('onnxruntime' in maps, [m for m in ('numpy', 'lightgbm') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    score, rest = answer.stdout.splitlines()
+    assert float(score) == lightgbm.Booster(model_file=path).predict([row])[0]
+    assert rest == "False []"
+
+
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    linear = train(1, linear_tree=True, boosting="gbdt", objective="regression", categorical_feature=[], reg_sqrt=False)
+    with pytest.raises(glowplug.UnsupportedModelError, match="linear leaves"):
+        glowplug.load(saved(linear, tmp_path))
+    text = saved(train(1), tmp_path).read_text()
+    with pytest.raises(glowplug.UnsupportedModelError, match="objective `guess`"):
+        glowplug.load(re.sub("objective=.*", "objective=guess", text).encode())
+
+
+BROKEN = {
+    "max_feature_idx=.*": ("max_feature_idx=x", "max_feature_idx"),
+    "max_feature_idx=[0-9]+": ("max_feature_idx=0", "column"),
+    "num_tree_per_iteration=.*": ("num_tree_per_iteration=0", "num_tree_per_iteration"),
+    "num_leaves=.*": ("num_leaves=4000000000", "num_leaves"),
+    "left_child=[-0-9]+": ("left_child=0", "node"),
+    "right_child=[-0-9]+": ("right_child=99999", "node"),
+    "decision_type=[0-9]+": ("decision_type=12", "decision_type"),
+    "threshold=[^ \n]+": ("threshold=nan", "NaN"),
+    "leaf_value=[^ \n]+": ("leaf_value=inf", "finite"),
+    "split_feature=[0-9]+": ("split_feature=", "entries"),
+    "end of trees": ("", "end of trees"),
+}
+
+
+@pytest.mark.parametrize("pattern", BROKEN)
+def test_broken_files_are_refused(pattern: str, tmp_path: Path) -> None:
+    booster = train(1, num_leaves=31, boosting="gbdt", categorical_feature=[], objective="regression")
+    text = saved(booster, tmp_path).read_text()
+    replacement, expected = BROKEN[pattern]
+    broken, count = re.subn(pattern, replacement, text, count=1)
+    assert count == 1
+    with pytest.raises(glowplug.ModelError, match=expected):
+        glowplug.load(broken.encode())
+
+
+def test_every_truncation_is_an_error(tmp_path: Path) -> None:
+    text = saved(train(4), tmp_path).read_bytes()
+    end = text.index(b"end of trees")
+    for length in range(5, end, max(1, end // 200)):
+        with pytest.raises(glowplug.ModelError):
+            glowplug.load(text[:length])
