@@ -13,7 +13,7 @@ from typing import Any
 import harness
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
-ORDER = ("cold", "single", "load", "throughput", "quota", "bodies", "memory")
+ORDER = ("cold", "single", "load", "throughput", "quota", "bodies", "memory", "trees", "trees cold")
 INTRODUCTION = """# Benchmarks
 
 Everybody is measured in the same run, in turn; outputs are compared before anything is timed. Ratios above 1 are in

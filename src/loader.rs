@@ -44,7 +44,7 @@ impl EngineLoader {
             Format::LightGbm => {
                 let (trees, features) = read_lightgbm(&content(source, name)?, name)?;
                 facts.features = features;
-                let threads = ThreadPlan { intra: 1, rows: options.threads, why: "for rows, which are independent" };
+                let threads = plan_row_threads(options);
                 (Box::new(NativeEngine::new(trees, name)), threads)
             }
         };
@@ -95,6 +95,16 @@ fn plan_threads(options: &LoadOptions, facts: &ModelFacts, is_file: bool) -> Thr
         Batch::Auto if has_independent_rows(facts) => for_rows("for rows, which are independent"),
         Batch::Auto => inside("inside operators, since rows may depend on each other"),
     }
+}
+
+/// Threads of an engine that has none inside operators.
+fn plan_row_threads(options: &LoadOptions) -> ThreadPlan {
+    let (rows, why) = match (options.batch, options.threads) {
+        (_, 1) => (1, "one thread"),
+        (Batch::Serial, _) => (1, "one thread, since batches are not to be split"),
+        (Batch::Auto | Batch::Rows, usable) => (usable, "for rows, which are independent"),
+    };
+    ThreadPlan { intra: 1, rows, why }
 }
 
 /// How many numbers of the model a row is multiplied with, at least.

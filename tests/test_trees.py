@@ -17,10 +17,10 @@ import glowplug
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30")))
+SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "32")))
 OBJECTIVES = (
     "binary", "regression", "regression_l1", "huber", "quantile", "mape", "poisson", "gamma", "tweedie", "multiclass",
-    "multiclassova", "cross_entropy", "cross_entropy_lambda", "lambdarank",
+    "multiclassova", "cross_entropy", "cross_entropy_lambda", "lambdarank", "rank_xendcg", "fair",
 )  # fmt: skip
 #: Numbers that are easily compared or read wrongly.
 ODD = np.array([np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-36, -1e-36, 5e-324, 1e-35, 2e-35, 1e300, -1.0, 2.5, 1e10])
@@ -47,7 +47,7 @@ def train(seed: int, **more: Any) -> lightgbm.Booster:
     target: Any = high.astype(float) if objective in {"binary", "cross_entropy", "cross_entropy_lambda"} else score
     if classes > 1:
         target = np.digitize(score, np.quantile(score, np.linspace(0, 1, classes + 1)[1:-1]))
-    elif objective in {"poisson", "gamma", "tweedie", "lambdarank", "mape"}:
+    elif objective in {"poisson", "gamma", "tweedie", "lambdarank", "rank_xendcg", "mape"}:
         target = high + 1.0
     parameters: dict[str, Any] = {
         "objective": objective,
@@ -68,7 +68,7 @@ def train(seed: int, **more: Any) -> lightgbm.Booster:
         parameters["sigmoid"] = 0.7
     if objective == "regression":
         parameters["reg_sqrt"] = bool(random.random() < 0.5)
-    groups = [100] * 4 if objective == "lambdarank" else None
+    groups = [100] * 4 if objective in {"lambdarank", "rank_xendcg"} else None
     parameters |= more
     dataset = lightgbm.Dataset(x, target, group=groups, categorical_feature=parameters.pop("categorical_feature"))
     return lightgbm.train(parameters, dataset, num_boost_round=int(random.integers(1, 30)))
@@ -190,3 +190,38 @@ def test_every_truncation_is_an_error(tmp_path: Path) -> None:
     for length in range(5, end, max(1, end // 200)):
         with pytest.raises(glowplug.ModelError):
             glowplug.load(text[:length])
+
+
+def test_damage_is_an_error_or_another_model(tmp_path: Path) -> None:
+    text = saved(train(0, num_leaves=8, categorical_feature=[0]), tmp_path).read_bytes()
+    end = text.index(b"end of trees")
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(500):
+        damaged = bytearray(text)
+        for _ in range(int(random.integers(1, 4))):
+            at = int(random.integers(5, end))
+            damaged[at : at + int(random.integers(0, 3))] = random.choice(list(b"0123456789-. =\nenai")).tobytes()[:1]
+        try:
+            model = glowplug.load(bytes(damaged))
+        except (glowplug.ModelError, glowplug.UnsupportedModelError):
+            refused += 1
+            continue
+        columns = model.inputs[0].shape[1]
+        if isinstance(columns, int) and columns < 1000:
+            model.predict(np.full((3, columns), np.nan))
+    assert 50 < refused < 500
+
+
+def test_objectives_of_the_caller_give_margins(tmp_path: Path) -> None:
+    x = data(np.random.default_rng(3), 200, 4)
+    options = {"objective": lambda scores, _: (scores - 1.0, np.ones_like(scores)), "verbose": -1, "num_threads": 1}
+    path = saved(lightgbm.train(options, lightgbm.Dataset(x, np.zeros(200)), 5), tmp_path)
+    np.testing.assert_array_equal(glowplug.load(path).predict(x), lightgbm.Booster(model_file=path).predict(x))
+
+
+def test_batches_that_are_not_split_have_one_thread(tmp_path: Path) -> None:
+    path = saved(train(0), tmp_path)
+    for batch, threads in (("serial", 1), ("rows", 2), ("auto", 2)):
+        why = glowplug.load(path, threads=2, batch=batch).explain()
+        assert (why["threads"], why["row_threads"], why["intra_op_threads"]) == (threads, threads, 1)

@@ -1,13 +1,11 @@
 //! Runs tree ensembles without a runtime.
 
-use std::iter::repeat_n;
-
 use super::{Engine, EngineFacts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::stop::Stop;
 use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputRequest, Shape, Value};
-use crate::trees::{Ensemble, Link, near_zero_is_zero};
+use crate::trees::{Ensemble, Link};
 
 /// Rows that walk through a tree before the next tree is taken: its nodes stay in the first cache meanwhile.
 const BLOCK: usize = 64;
@@ -70,10 +68,9 @@ impl NativeEngine {
             }
             rows.clear();
             let values = bytes.as_bytes().as_chunks().0.iter();
-            rows.extend(values.map(|value| near_zero_is_zero(f64::from_ne_bytes(*value))));
-            scores.clear();
-            scores.extend(repeat_n(0.0, block * outputs));
-            self.trees.score(&rows, &mut scores);
+            rows.extend(values.map(|value| f64::from_ne_bytes(*value)));
+            scores.resize(block * outputs, 0.0);
+            self.trees.score(&mut rows, &mut scores);
             answer.clear();
             answer.extend(scores.iter().flat_map(|score| score.to_ne_bytes()));
             if !write(start * outputs * size_of::<f64>(), &answer) {

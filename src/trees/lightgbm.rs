@@ -24,7 +24,9 @@ pub fn read_lightgbm(bytes: &[u8], subject: &str) -> Result<(Ensemble, Option<Ve
     };
     let mut parts = model.split("\nTree=");
     let head = block(parts.next().unwrap_or_default());
-    let features = number::<usize>(&head, "max_feature_idx", subject)?.saturating_add(1);
+    // An `int` there.
+    let last = number::<u32>(&head, "max_feature_idx", subject)?.min(i32::MAX.unsigned_abs());
+    let features = last as usize + 1;
     let outputs = number::<usize>(&head, "num_tree_per_iteration", subject)?;
     if !(1..=MOST_OUTPUTS).contains(&outputs) {
         return Err(bad(subject, &format!("has `num_tree_per_iteration={outputs}`, expected 1 to {MOST_OUTPUTS}")));

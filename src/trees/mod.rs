@@ -198,7 +198,11 @@ impl Ensemble {
     /// [`Self::outputs`] for each.
     ///
     /// Every row adds its leaves in the order of the trees, in float64: the same answer whatever rows are beside it.
-    pub fn score(&self, rows: &[f64], scores: &mut [f64]) {
+    /// Numbers near zero become 0 first, as `LightGBM` leaves them out of dense rows before any tree sees them.
+    pub fn score(&self, rows: &mut [f64], scores: &mut [f64]) {
+        for value in rows.iter_mut().filter(|value| value.abs() <= ZERO) {
+            *value = 0.0;
+        }
         scores.fill(0.0);
         for (tree, root) in self.roots.iter().enumerate() {
             let output = tree % self.outputs;
@@ -224,7 +228,6 @@ impl Ensemble {
     }
 
     fn goes_left(&self, node: &Node, value: f64) -> bool {
-        // Rows are given with numbers near zero as 0; see `near_zero_is_zero`.
         match node.rule {
             Rule::MissingRight => value <= node.threshold,
             Rule::MissingLeft => value.is_nan() || value <= node.threshold,
@@ -244,11 +247,6 @@ impl Ensemble {
         let category = value as usize;
         self.categories[set as usize].get(category / 32).is_some_and(|bits| bits >> (category % 32) & 1 == 1)
     }
-}
-
-/// The number that `LightGBM` sees where a dense row has `value`.
-pub fn near_zero_is_zero(value: f64) -> f64 {
-    if value.abs() <= ZERO { 0.0 } else { value }
 }
 
 impl Link {
