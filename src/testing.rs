@@ -68,7 +68,14 @@ impl Engine for FakeEngine {
     }
 
     fn facts(&self) -> EngineFacts {
-        EngineFacts { name: "fake", version: "0".into(), library: "none".into(), threads: 1, why: "a test" }
+        EngineFacts {
+            name: "fake",
+            version: "0".into(),
+            library: "none".into(),
+            threads: 1,
+            why: "a test",
+            kernel: String::new(),
+        }
     }
 }
 

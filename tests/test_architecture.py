@@ -139,6 +139,7 @@ UNSAFE = {
     "fork.rs": "registers a handler for forks",
     "py/array.rs": "reads and makes NumPy's arrays in place",
     "tensor.rs": "carries memory of the caller to the engine",
+    "trees/instructions.rs": "calls what is compiled for instructions that this processor has",
 }
 #: What would end the user's process or lose an error.
 FORBIDDEN = re.compile(

@@ -132,6 +132,7 @@ def test_bytes_names_and_reports(tmp_path: Path) -> None:
     why = model.explain()
     assert why["engine"] == "native"
     assert "itself" in why["why"]
+    assert re.search("16 walks at once; from [0-9]+ rows on blocks of 64 ", why["kernel"])
 
 
 def test_neither_a_library_nor_numpy_is_needed(tmp_path: Path) -> None:

@@ -69,7 +69,14 @@ impl Engine for std::sync::Arc<RowEngine> {
     }
 
     fn facts(&self) -> EngineFacts {
-        EngineFacts { name: "rows", version: "0".into(), library: "none".into(), threads: 1, why: "a test" }
+        EngineFacts {
+            name: "rows",
+            version: "0".into(),
+            library: "none".into(),
+            threads: 1,
+            why: "a test",
+            kernel: String::new(),
+        }
     }
 }
 

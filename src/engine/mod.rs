@@ -45,4 +45,6 @@ pub struct EngineFacts {
     pub threads: usize,
     /// Why it was chosen.
     pub why: &'static str,
+    /// How it computes, if that is ours to say.
+    pub kernel: String,
 }

@@ -7,8 +7,10 @@ use crate::stop::Stop;
 use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputRequest, Shape, Value};
 use crate::trees::{Ensemble, Link};
 
-/// Rows that walk through a tree before the next tree is taken: its nodes stay in the first cache meanwhile.
-const BLOCK: usize = 64;
+/// Rows that are copied at once: as many as the trees score at once, and fewer if they are long.
+const BLOCK: usize = 256;
+/// Bytes of such a copy, at most, unless one row is longer.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// A tree ensemble of one matrix of float64.
 pub struct NativeEngine {
@@ -49,9 +51,10 @@ impl NativeEngine {
         let (columns, outputs) = (self.trees.features(), self.trees.outputs());
         let count = input.shape.first().and_then(|rows| usize::try_from(*rows).ok()).ok_or_else(wrong)?;
         let data = input.elements.raw().ok_or_else(wrong)?;
-        let mut bytes = Buffer::zeroed(columns * count.min(BLOCK) * size_of::<f64>());
+        let most = (BLOCK_BYTES / (columns * size_of::<f64>())).clamp(1, BLOCK);
+        let mut bytes = Buffer::zeroed(columns * count.min(most) * size_of::<f64>());
         let (mut rows, mut scores, mut answer) = (Vec::new(), Vec::new(), Vec::new());
-        for start in (0..count).step_by(BLOCK) {
+        for start in (0..count).step_by(most) {
             if stop.is_some_and(Stop::is_stopped) {
                 return Err(Error::new(
                     ErrorKind::Stopped,
@@ -60,7 +63,7 @@ impl NativeEngine {
                     "call again",
                 ));
             }
-            let block = BLOCK.min(count - start);
+            let block = most.min(count - start);
             bytes.truncate(columns * block * size_of::<f64>());
             let part = data.part(start * columns * size_of::<f64>(), bytes.as_bytes().len()).ok_or_else(wrong)?;
             if !part.copy_to(bytes.as_bytes_mut()) {
@@ -125,6 +128,7 @@ impl Engine for NativeEngine {
             library: String::new(),
             threads: 1,
             why: "a tree library's own file is run by glowplug itself",
+            kernel: self.trees.kernel(),
         }
     }
 }

@@ -53,6 +53,7 @@ pub(super) fn explain<'py>(py: Python<'py>, session: &Session, is_asked: bool) -
     entry.set_item("engine_version", engine.version)?;
     entry.set_item("engine_library", engine.library)?;
     entry.set_item("why", engine.why)?;
+    entry.set_item("kernel", engine.kernel)?;
     let threads = session.threads();
     entry.set_item("threads", threads.intra.max(threads.rows))?;
     let why = if is_asked { "asked for by the caller".to_owned() } else { resources::current()?.threads_why() };

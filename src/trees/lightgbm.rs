@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use super::{Ensemble, Link, Rule, Split};
+use super::{Builder, Ensemble, Link, Rule, Split};
 use crate::error::{Error, ErrorKind, Result};
 
 /// More outputs than any model has; above it the number is taken for a broken file.
@@ -32,10 +32,10 @@ pub fn read_lightgbm(bytes: &[u8], subject: &str) -> Result<(Ensemble, Option<Ve
         return Err(bad(subject, &format!("has `num_tree_per_iteration={outputs}`, expected 1 to {MOST_OUTPUTS}")));
     }
     let link = link(head.get("objective").copied().unwrap_or_default(), subject)?;
-    let mut ensemble = Ensemble::new(subject, features, outputs, link);
+    let mut ensemble = Builder::new(subject, features, outputs, link);
     for part in parts {
         let (splits, leaves, categories) = tree(&block(part), subject)?;
-        ensemble.push(&splits, &leaves, categories)?;
+        ensemble.push(&splits, &leaves, &categories)?;
     }
     if !ensemble.len().is_multiple_of(outputs) {
         return Err(bad(subject, &format!("has {} trees, expected a multiple of {outputs}", ensemble.len())));
@@ -44,7 +44,7 @@ pub fn read_lightgbm(bytes: &[u8], subject: &str) -> Result<(Ensemble, Option<Ve
         ensemble.average_over(u32::try_from(ensemble.len() / outputs).unwrap_or(u32::MAX));
     }
     let names = head.get("feature_names").map(|names| names.split(' ').map(str::to_owned).collect::<Vec<_>>());
-    Ok((ensemble, names.filter(|names| names.len() == features)))
+    Ok((ensemble.finish()?, names.filter(|names| names.len() == features)))
 }
 
 fn bad(subject: &str, problem: &str) -> Error {

@@ -5,9 +5,9 @@ fn split(feature: u32, threshold: f64, rule: Rule, left: i32, right: i32) -> Spl
 }
 
 fn stump(rule: Rule, threshold: f64) -> Ensemble {
-    let mut trees = Ensemble::new("m", 1, 1, Link::Identity);
-    trees.push(&[split(0, threshold, rule, -1, -2)], &[1.0, 2.0], vec![vec![0b101]]).unwrap();
-    trees
+    let mut trees = Builder::new("m", 1, 1, Link::Identity);
+    trees.push(&[split(0, threshold, rule, -1, -2)], &[1.0, 2.0], &[vec![0b101]]).unwrap();
+    trees.finish().unwrap()
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn broken_trees_are_refused() {
         ("set of categories", &[split(0, 0.0, Rule::Categories(0), -1, -2)], &[1.0, 2.0]),
     ];
     for (expected, splits, leaves) in cases {
-        let mut trees = Ensemble::new("m", 1, 1, Link::Identity);
-        let error = trees.push(splits, leaves, Vec::new()).unwrap_err();
+        let mut trees = Builder::new("m", 1, 1, Link::Identity);
+        let error = trees.push(splits, leaves, &[]).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(trees.is_empty(), "nothing of a refused tree is kept");
     }
@@ -64,14 +64,159 @@ fn links_are_applied() {
         (Link::Softmax, [1.0 / (1.0 + (-2_f64).exp()), (-2_f64).exp() / (1.0 + (-2_f64).exp())]),
     ];
     for (link, expected) in cases {
-        let mut trees = Ensemble::new("m", 1, 2, link);
-        trees.push(&[], &[0.0], Vec::new()).unwrap();
-        trees.push(&[], &[-2.0], Vec::new()).unwrap();
+        let mut trees = Builder::new("m", 1, 2, link);
+        trees.push(&[], &[0.0], &[]).unwrap();
+        trees.push(&[], &[-2.0], &[]).unwrap();
+        let trees = trees.finish().unwrap();
         let mut scores = [9.0; 4];
         trees.score(&mut [1.0, 2.0], &mut scores);
         assert_eq!(scores.map(f64::to_bits)[..2], scores.map(f64::to_bits)[2..]);
         for (score, expected) in scores.iter().zip(expected) {
             assert!((score - expected).abs() < 1e-15, "{link:?}: {score} {expected}");
+        }
+    }
+}
+
+/// Numbers that stand for all that a row may have.
+const ODD: [f64; 10] = [f64::NAN, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, 1e-36, 5e-324, -1.0, 3.0, 1e300];
+
+/// A small generator of numbers; the same ones in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+        usize::try_from(self.0 >> 33).unwrap() % end
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "small")]
+    fn number(&mut self, kinds: usize) -> f64 {
+        (self.below(kinds) as f64 - kinds as f64 / 2.0) / 4.0
+    }
+}
+
+type Table = (Vec<Split>, Vec<f64>, Vec<Vec<u32>>);
+
+fn random_tree(random: &mut Random, leaves: usize, features: usize, has_sets: bool, kinds: usize) -> Table {
+    let sets: Vec<Vec<u32>> =
+        (0..3).map(|length| (0..length).map(|_| u32::try_from(random.below(1 << 31)).unwrap()).collect()).collect();
+    let rules = [Rule::MissingIsZero, Rule::ZeroLeft, Rule::ZeroRight, Rule::MissingLeft, Rule::MissingRight];
+    let mut splits: Vec<Split> = Vec::new();
+    // A free place is a node and a side; the first node has no place.
+    let mut free: Vec<(usize, usize)> = Vec::new();
+    for index in 0..leaves - 1 {
+        if !free.is_empty() {
+            let (node, side) = free.swap_remove(random.below(free.len()));
+            splits[node].children[side] = i32::try_from(index).unwrap();
+        }
+        let rule = match random.below(8) {
+            kind @ 0..3 if has_sets => Rule::Categories(u32::try_from(kind).unwrap()),
+            kind => rules[kind % 5],
+        };
+        let threshold = if random.below(20) == 0 { 0.0 } else { random.number(kinds) };
+        splits.push(split(u32::try_from(random.below(features)).unwrap(), threshold, rule, 0, 0));
+        free.extend([(index, 0), (index, 1)]);
+    }
+    for (leaf, (node, side)) in free.into_iter().enumerate() {
+        splits[node].children[side] = !i32::try_from(leaf).unwrap();
+    }
+    let values = (0..leaves).map(|_| random.number(1000) / 3.0).collect();
+    (splits, values, sets)
+}
+
+/// What the rules say, one node after the other.
+fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
+    let Some(mut split) = splits.first() else { return leaves[0] };
+    loop {
+        let value = row[split.feature as usize];
+        let value = if value.abs() <= ZERO { 0.0 } else { value };
+        let goes_left = match split.rule {
+            Rule::MissingRight => value <= split.threshold,
+            Rule::MissingLeft => value.is_nan() || value <= split.threshold,
+            Rule::MissingIsZero => (if value.is_nan() { 0.0 } else { value }) <= split.threshold,
+            Rule::ZeroLeft => value.is_nan() || value == 0.0 || value <= split.threshold,
+            Rule::ZeroRight => value != 0.0 && value <= split.threshold,
+            Rule::Categories(set) => (0_u32..96).any(|category| {
+                let bits = sets[set as usize].get(category as usize / 32).copied().unwrap_or_default();
+                bits >> (category % 32) & 1 == 1
+                    && value > -1.0
+                    && (value.abs().trunc() - f64::from(category)).abs() < 0.5
+            }),
+        };
+        match tree::Child::of(split.children[usize::from(!goes_left)]) {
+            tree::Child::Leaf(leaf) => return leaves[leaf],
+            tree::Child::Split(node) => split = &splits[node],
+        }
+    }
+}
+
+#[test]
+fn every_kernel_gives_the_same_bits() {
+    // (trees, leaves of the largest, features, outputs, sets, different thresholds)
+    let cases = [
+        (1, 1, 1, 1, false, 10),
+        (1, 2, 1, 1, false, 1),
+        (40, 16, 3, 1, false, 50),
+        (60, 33, 5, 3, false, 20),
+        (20, 129, 9, 1, false, 5000),
+        (12, 256, 4, 2, false, 3000),
+        (9, 257, 4, 1, false, 100),
+        (30, 40, 6, 1, true, 40),
+        (500, 8, 50, 1, false, 200),
+        (1, 70_000, 1, 1, false, 400_000),
+    ];
+    for (number, (trees, most, features, outputs, has_sets, kinds)) in cases.into_iter().enumerate() {
+        let mut random = Random(number as u64);
+        let mut tables = Vec::new();
+        let mut builder = Builder::new("m", features, outputs, Link::Identity);
+        for tree in 0..trees {
+            let leaves = if tree == 0 { most } else { 1 + random.below(most) };
+            let table = random_tree(&mut random, leaves, features, has_sets, kinds);
+            builder.push(&table.0, &table.1, &table.2).unwrap();
+            tables.push(table);
+        }
+        let ensemble = builder.finish().unwrap();
+        let count = 2 * BLOCK + 75;
+        let mut value = |_| if random.below(4) == 0 { ODD[random.below(10)] } else { random.number(kinds * 2) };
+        let rows: Vec<f64> = (0..count * features).map(&mut value).collect();
+        let mut expected = vec![0.0; count * outputs];
+        for (row, scores) in rows.chunks_exact(features).zip(expected.chunks_exact_mut(outputs)) {
+            for (tree, table) in tables.iter().enumerate() {
+                scores[tree % outputs] += walk_plainly(table, row);
+            }
+        }
+        let check = |how: &str, scores: &[f64]| {
+            let differs =
+                scores.iter().zip(&expected).position(|(score, expected)| score.to_bits() != expected.to_bits());
+            assert_eq!(differs, None, "case {number}, {how}");
+        };
+        let mut scores = vec![0.0; count * outputs];
+        for size in [1, 2, 16, 31, 33, 300, count] {
+            scores.fill(7.0);
+            for (rows, scores) in rows.chunks(size * features).zip(scores.chunks_mut(size * outputs)) {
+                ensemble.score(&mut rows.to_vec(), scores);
+            }
+            check(&format!("{size} rows at once"), &scores);
+        }
+        let Some(batches) = ensemble.batches() else {
+            assert!(has_sets || most > 256, "blocks do all other models");
+            continue;
+        };
+        let mut near_zero = rows.clone();
+        near_zero.iter_mut().filter(|value| value.abs() <= ZERO).for_each(|value| *value = 0.0);
+        for instructions in Instructions::available() {
+            let (mut large, mut small) = (scores.clone(), scores.clone());
+            for (how, scores) in [("large", &mut large), ("small", &mut small)] {
+                let mut done = 0;
+                while done < count {
+                    let (rows, scores) = (&near_zero[done * features..], &mut scores[done * outputs..]);
+                    done += match how {
+                        "large" => ensemble.add_block::<BLOCK>(batches, instructions, rows, scores),
+                        _ => ensemble.add_block::<SMALL_BLOCK>(batches, instructions, rows, scores),
+                    };
+                }
+                check(&format!("{how} blocks with {}", instructions.name()), scores);
+            }
         }
     }
 }

@@ -91,6 +91,7 @@ impl Engine for OrtEngine {
             library: self.runtime.path.display().to_string(),
             threads: self.threads,
             why: "onnxruntime runs every ONNX operator",
+            kernel: String::new(),
         }
     }
 }

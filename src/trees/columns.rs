@@ -1,0 +1,281 @@
+//! Numbers as ranks: how many of a feature's thresholds a number is beyond.
+//!
+//! `value <= thresholds[i]` is `rank(value) <= i`, so that trees compare small whole numbers only, and the answer does
+//! not depend on how a number is held. What a missing number means differs between nodes: each rule of a feature is
+//! a column of its own, in which a missing number has the rank that goes where the rule says. Columns have ranks of
+//! 16 bits, as nodes are to be small; a feature with more thresholds has several columns for a rule, one after the other.
+#![allow(clippy::inline_always, reason = "what is compiled for each set of instructions has to be inlined there")]
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::tree::Rule;
+
+/// What is in no set of categories.
+pub(super) const NO_CATEGORY: u32 = u32::MAX;
+/// Ranks of one column: the largest `u16` is what is beyond all of them.
+const RANKS: u32 = u16::MAX as u32;
+/// Searches at once.
+const SEARCHES: usize = 16;
+/// The rank beyond all thresholds of a feature.
+const BEYOND: u32 = u32::MAX;
+
+/// One threshold of a feature under one rule. Each set of categories is one as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    feature: u32,
+    rule: Rule,
+    threshold: u64,
+}
+
+/// Collects the thresholds of all trees, each once.
+#[derive(Debug, Default)]
+pub(super) struct Thresholds {
+    numbers: HashMap<Key, u32>,
+    keys: Vec<Key>,
+}
+
+/// Where a node looks, and the largest rank that goes left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) column: u16,
+    pub(super) rank: u16,
+}
+
+/// Columns of ranks of one feature.
+#[derive(Debug)]
+struct Feature {
+    /// Its place in the row.
+    at: usize,
+    thresholds: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// Ranks from `first` on, and those of missing numbers and of 0.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    first: u32,
+    missing: u32,
+    zero: u32,
+}
+
+/// How rows become ranks. The first columns are always 0: leaves look there, so that they stay where they are.
+#[derive(Debug)]
+pub(super) struct Columns {
+    zeros: usize,
+    features: Vec<Feature>,
+    kinds: Vec<Column>,
+    thresholds: Vec<f64>,
+    /// Features whose numbers are categories; their columns come last, two for each: its lower and its upper half.
+    categories: Vec<usize>,
+}
+
+impl Thresholds {
+    /// The number of this threshold, by which [`Self::place`] finds it. Sets of categories are numbered by `Rule`.
+    pub(super) fn number(&mut self, feature: u32, rule: Rule, threshold: f64) -> u32 {
+        // -0 and 0 are one threshold; a set has none.
+        let threshold = if let Rule::Categories(_) = rule { 0.0 } else { threshold + 0.0 };
+        let key = Key { feature, rule, threshold: threshold.to_bits() };
+        // Fewer than nodes, of which a model has at most 2³¹.
+        let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        *self.numbers.entry(key).or_insert_with(|| {
+            self.keys.push(key);
+            next
+        })
+    }
+
+    /// Sorts them, and says of each number where it is, and of each place of categories which set it is. `zeros` columns
+    /// come first.
+    pub(super) fn place(self, zeros: usize) -> Result<(Columns, Vec<Place>, Vec<Vec<u32>>), String> {
+        let keys = self.keys;
+        drop(self.numbers);
+        let value = |number: usize| f64::from_bits(keys[number].threshold);
+        let (mut sets, mut ranks): (Vec<usize>, Vec<usize>) =
+            (0..keys.len()).partition(|number| matches!(keys[*number].rule, Rule::Categories(_)));
+        ranks.sort_unstable_by(|a, b| {
+            keys[*a].feature.cmp(&keys[*b].feature).then_with(|| value(*a).total_cmp(&value(*b)))
+        });
+        sets.sort_unstable_by_key(|number| (keys[*number].feature, keys[*number].rule));
+        let mut columns =
+            Columns { zeros, features: Vec::new(), kinds: Vec::new(), thresholds: Vec::new(), categories: Vec::new() };
+        let mut places = vec![Place { column: 0, rank: 0 }; keys.len()];
+        for group in ranks.chunk_by(|a, b| keys[*a].feature == keys[*b].feature) {
+            let at = keys[group[0]].feature as usize;
+            columns.add(at, group, |number| (keys[number].rule, value(number)), &mut places)?;
+        }
+        let mut sets_of_columns = Vec::new();
+        for group in sets.chunk_by(|a, b| keys[*a].feature == keys[*b].feature) {
+            for part in group.chunks(RANKS as usize) {
+                columns.categories.push(keys[part[0]].feature as usize);
+                let column = column(columns.len() - 2)?;
+                let set = |number: &usize| if let Rule::Categories(set) = keys[*number].rule { set } else { 0 };
+                sets_of_columns.push(part.iter().map(set).collect());
+                for (rank, number) in (0..).zip(part) {
+                    places[*number] = Place { column, rank };
+                }
+            }
+        }
+        Ok((columns, places, sets_of_columns))
+    }
+}
+
+fn column(number: usize) -> Result<u16, String> {
+    let too_many =
+        |_| format!("needs more than {} columns, one for each feature and rule for missing numbers", u16::MAX);
+    u16::try_from(number).map_err(too_many)
+}
+
+impl Columns {
+    /// Adds a feature with the thresholds of `group`, sorted.
+    fn add(
+        &mut self,
+        at: usize,
+        group: &[usize],
+        threshold: impl Fn(usize) -> (Rule, f64),
+        places: &mut [Place],
+    ) -> Result<(), String> {
+        let (start, first_column) = (self.thresholds.len(), self.kinds.len());
+        let mut ranks = Vec::with_capacity(group.len());
+        for number in group {
+            let value = threshold(*number).1;
+            if self.thresholds.len() == start || self.thresholds.last().is_some_and(|last| *last < value) {
+                self.thresholds.push(value);
+            }
+            // Fewer than nodes, of which a model has at most 2³¹.
+            ranks.push(u32::try_from(self.thresholds.len() - start - 1).unwrap_or(BEYOND));
+        }
+        let zero = rank(&self.thresholds[start..], 0.0);
+        let parts: Vec<u32> = (0..=ranks.last().map_or(0, |largest| largest / RANKS)).collect();
+        let mut rules: Vec<Rule> = group.iter().map(|number| threshold(*number).0).collect();
+        rules.sort_unstable();
+        rules.dedup();
+        for (number, rank) in group.iter().zip(ranks) {
+            let rule = rules.binary_search(&threshold(*number).0).unwrap_or_default();
+            let column = column(self.zeros + first_column + rule * parts.len() + (rank / RANKS) as usize)?;
+            places[*number] = Place { column, rank: u16::try_from(rank % RANKS).unwrap_or_default() };
+        }
+        for rule in rules {
+            let (missing, zero) = match rule {
+                Rule::MissingIsZero => (zero, zero),
+                Rule::MissingLeft => (0, zero),
+                Rule::MissingRight => (BEYOND, zero),
+                Rule::ZeroLeft => (0, 0),
+                Rule::ZeroRight | Rule::Categories(_) => (BEYOND, BEYOND),
+            };
+            self.kinds.extend(parts.iter().map(|part| Column { first: part * RANKS, missing, zero }));
+        }
+        self.features.push(Feature {
+            at,
+            thresholds: start..self.thresholds.len(),
+            columns: first_column..self.kinds.len(),
+        });
+        Ok(())
+    }
+
+    /// Columns of a row of ranks.
+    pub(super) fn len(&self) -> usize {
+        self.zeros + self.kinds.len() + 2 * self.categories.len()
+    }
+
+    /// The first column of categories.
+    pub(super) fn first_of_categories(&self) -> usize {
+        self.zeros + self.kinds.len()
+    }
+
+    /// The ranks of one row.
+    pub(super) fn rank_row(&self, row: &[f64], ranks: &mut [u16]) {
+        let (zeros, ranks) = ranks.split_at_mut(self.zeros);
+        zeros.fill(0);
+        for feature in &self.features {
+            let value = row[feature.at];
+            let rank = rank(&self.thresholds[feature.thresholds.clone()], value);
+            for column in feature.columns.clone() {
+                ranks[column] = self.kinds[column].settle(value, rank);
+            }
+        }
+        for (halves, at) in ranks[self.kinds.len()..].as_chunks_mut().0.iter_mut().zip(&self.categories) {
+            *halves = split_category(row[*at]);
+        }
+    }
+
+    /// The ranks of up to `ROWS` rows: `each` gets those of one column after the other, without columns of categories.
+    /// Rows that are not there are as rows of 0.
+    #[inline(always)]
+    pub(super) fn rank_block<const ROWS: usize>(
+        &self,
+        rows: &[f64],
+        features: usize,
+        mut each: impl FnMut(usize, &[u16; ROWS]),
+    ) {
+        for feature in &self.features {
+            let (mut values, mut ranks) = ([0.0; ROWS], [0; ROWS]);
+            for (value, row) in values.iter_mut().zip(rows.chunks_exact(features)) {
+                *value = row[feature.at];
+            }
+            let count = rows.len() / features;
+            for (values, ranks) in
+                values.chunks(SEARCHES).zip(ranks.chunks_mut(SEARCHES)).take(count.div_ceil(SEARCHES))
+            {
+                search(&self.thresholds[feature.thresholds.clone()], values, ranks);
+            }
+            for column in feature.columns.clone() {
+                let (mut settled, kind) = ([0; ROWS], self.kinds[column]);
+                for ((settled, rank), value) in settled.iter_mut().zip(ranks).zip(values) {
+                    *settled = kind.settle(value, rank);
+                }
+                each(self.zeros + column, &settled);
+            }
+        }
+    }
+}
+
+impl Column {
+    #[inline(always)]
+    fn settle(self, value: f64, rank: u32) -> u16 {
+        let rank = if value == 0.0 { self.zero } else { rank };
+        let rank = if value.is_nan() { self.missing } else { rank };
+        #[allow(clippy::cast_possible_truncation, reason = "at most the largest u16")]
+        let rank = rank.saturating_sub(self.first).min(RANKS) as u16;
+        rank
+    }
+}
+
+/// How many of the sorted `thresholds` the value is beyond.
+fn rank(thresholds: &[f64], value: f64) -> u32 {
+    u32::try_from(thresholds.partition_point(|threshold| *threshold < value)).unwrap_or(BEYOND)
+}
+
+/// [`rank`] of many values: one step of all searches before the next step of any, so that they do not wait for loads.
+/// `ranks` are 0 before.
+#[inline(always)]
+fn search(thresholds: &[f64], values: &[f64], ranks: &mut [u32]) {
+    // All thresholds before `first` are less than the value; the search goes on in the next `size`.
+    let mut size = thresholds.len();
+    while size > 0 {
+        let half = size.div_ceil(2);
+        for (first, value) in ranks.iter_mut().zip(values) {
+            let is_beyond = thresholds[*first as usize + half - 1] < *value;
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "fewer thresholds than nodes, of which 2³¹ are the most"
+            )]
+            // A branch here would be taken wrongly half of the time.
+            let step = std::hint::select_unpredictable(is_beyond, half as u32, 0);
+            *first += step;
+        }
+        size -= half;
+    }
+}
+
+/// NaN, negative numbers and those beyond 32 bits are in no set; fractions are cut off.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked first")]
+fn split_category(value: f64) -> [u16; 2] {
+    let is_category = value > -1.0 && value < f64::from(i32::MAX) + 1.0;
+    let category = if is_category { value as u32 } else { NO_CATEGORY };
+    [category as u16, (category >> 16) as u16]
+}
+
+/// A category of its two columns.
+pub(super) fn join_category([low, high]: [u16; 2]) -> u32 {
+    u32::from(low) | u32::from(high) << 16
+}

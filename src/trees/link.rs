@@ -1,0 +1,48 @@
+//! What becomes of the sums of leaves.
+
+/// A function of a row's sums.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Link {
+    /// Nothing.
+    Identity,
+    /// `1 / (1 + exp(-factor * x))` of each.
+    Sigmoid(f64),
+    /// `exp(x)` of each.
+    Exp,
+    /// `sign(x) * x²` of each.
+    SignedSquare,
+    /// `ln(1 + exp(x))` of each.
+    SoftPlus,
+    /// `exp(x)` over the sum of all.
+    Softmax,
+}
+
+impl Link {
+    /// Applies it to the sums of one row.
+    pub(super) fn apply(self, scores: &mut [f64]) {
+        let each: fn(f64, f64) -> f64 = match self {
+            Self::Identity => return,
+            Self::Sigmoid(_) => |score, factor| 1.0 / (1.0 + (-factor * score).exp()),
+            Self::Exp => |score, _| score.exp(),
+            Self::SignedSquare => |score, _| score * score.abs(),
+            Self::SoftPlus => |score, _| score.exp().ln_1p(),
+            Self::Softmax => return softmax(scores),
+        };
+        let factor = if let Self::Sigmoid(factor) = self { factor } else { 1.0 };
+        for score in scores {
+            *score = each(*score, factor);
+        }
+    }
+}
+
+fn softmax(scores: &mut [f64]) {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for score in scores.iter_mut() {
+        *score = (*score - largest).exp();
+        sum += *score;
+    }
+    for score in scores {
+        *score /= sum;
+    }
+}

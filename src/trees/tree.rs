@@ -1,0 +1,90 @@
+//! One tree as files have it, and what is checked before it is believed.
+
+/// How a node decides. Numbers go left if they are at most the threshold; the rest is about missing ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// A missing number counts as 0.
+    MissingIsZero,
+    /// 0 and missing numbers go left.
+    ZeroLeft,
+    /// 0 and missing numbers go right.
+    ZeroRight,
+    /// Missing numbers go left.
+    MissingLeft,
+    /// Missing numbers go right.
+    MissingRight,
+    /// Whole numbers of this set go left, everything else goes right.
+    Categories(u32),
+}
+
+/// A node of one tree: a child that is not negative is a node, any other the leaf `!child`.
+#[derive(Debug, Clone, Copy)]
+pub struct Split {
+    /// Column of the row.
+    pub feature: u32,
+    /// Threshold; of no meaning for categories.
+    pub threshold: f64,
+    /// How it decides.
+    pub rule: Rule,
+    /// Left and right.
+    pub children: [i32; 2],
+}
+
+/// A child, as what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Child {
+    Split(usize),
+    Leaf(usize),
+}
+
+impl Child {
+    pub(super) fn of(child: i32) -> Self {
+        if child < 0 {
+            Self::Leaf(child.unsigned_abs() as usize - 1)
+        } else {
+            Self::Split(child.unsigned_abs() as usize)
+        }
+    }
+}
+
+/// Makes sure that every walk from the first node ends in a leaf, and that all it meets on the way is there.
+pub(super) fn check(splits: &[Split], leaves: &[f64], sets: usize, features: usize) -> Result<(), String> {
+    if leaves.len() != splits.len() + 1 {
+        let (leaves, splits) = (leaves.len(), splits.len());
+        return Err(format!("has {leaves} leaves and {splits} splits, expected one leaf more"));
+    }
+    if let Some(leaf) = leaves.iter().position(|value| !value.is_finite()) {
+        return Err(format!("has the value {} in leaf {leaf}, expected a finite number", leaves[leaf]));
+    }
+    // Each node and leaf has one parent, and the root has none.
+    let (mut has_parent, mut is_held) = (vec![false; splits.len()], vec![false; leaves.len()]);
+    for (index, split) in splits.iter().enumerate() {
+        for child in split.children {
+            let known = match Child::of(child) {
+                // Files number nodes in the order they were split, so that a parent comes before its children.
+                Child::Split(at) => has_parent.get_mut(at).filter(|_| at > index),
+                Child::Leaf(at) => is_held.get_mut(at),
+            };
+            match known {
+                Some(taken @ false) => *taken = true,
+                _ => {
+                    return Err(format!("has the child {child} in node {index}, which is no free node or leaf"));
+                }
+            }
+        }
+        if split.feature as usize >= features {
+            let got = split.feature;
+            return Err(format!("splits by column {got} in node {index}, but the model has {features}"));
+        }
+        if split.threshold.is_nan() {
+            return Err(format!("has the threshold NaN in node {index}"));
+        }
+        match split.rule {
+            Rule::Categories(set) if set as usize >= sets => {
+                return Err(format!("names the set of categories {set} in node {index}, which is not there"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
