@@ -9,7 +9,7 @@ use crate::engine::native::NativeEngine;
 use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::{self, Format, ModelFacts};
-use crate::options::{Batch, LoadOptions};
+use crate::options::{Batch, EngineChoice, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
@@ -36,16 +36,24 @@ impl EngineLoader {
     ) -> Result<impl FnOnce(Origin) -> Session + use<>> {
         let started = Instant::now();
         let (engine, threads): (Box<dyn Engine>, _) = match facts.format {
-            Format::Onnx => {
-                let threads = plan_threads(options, &facts, matches!(source, ModelSource::File(_)));
-                let runtime = (self.runtime)()?;
-                (Box::new(OrtEngine::new(runtime, source, options, threads.intra, name, &facts)?), threads)
+            Format::Onnx => match choose(source, options, name, &facts)? {
+                Chosen::Native(engine) => (Box::new(engine), plan_row_threads(options)),
+                Chosen::Runtime(why) => {
+                    let threads = plan_threads(options, &facts, matches!(source, ModelSource::File(_)));
+                    let runtime = (self.runtime)()?;
+                    let engine = OrtEngine::new(runtime, source, options, threads.intra, name, &facts)?;
+                    (Box::new(engine.because(why)), threads)
+                }
+            },
+            Format::LightGbm if options.engine == EngineChoice::OnnxRuntime => {
+                let problem = "is a file of LightGBM, which ONNX Runtime does not read";
+                let fix = "leave `engine` out, or convert the model to ONNX";
+                return Err(Error::new(ErrorKind::Unsupported, name, problem, fix));
             }
             Format::LightGbm => {
                 let (trees, features) = read_lightgbm(&content(source, name)?, name)?;
                 facts.features = features;
-                let threads = plan_row_threads(options);
-                (Box::new(NativeEngine::new(trees, name)), threads)
+                (Box::new(NativeEngine::of_trees(trees, name)), plan_row_threads(options))
             }
         };
         let (options, load_time) = (*options, started.elapsed());
@@ -65,6 +73,34 @@ impl Loader for EngineLoader {
         let facts = facts_of_bytes(bytes)?;
         let make = self.load(ModelSource::Bytes(bytes), options, "model bytes", facts)?;
         Ok(make(origin))
+    }
+}
+
+/// What runs an ONNX model.
+enum Chosen {
+    Native(NativeEngine),
+    /// ONNX Runtime, and why.
+    Runtime(String),
+}
+
+/// Takes our own engine where it knows the whole graph and may be taken.
+fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &ModelFacts) -> Result<Chosen> {
+    if options.engine == EngineChoice::OnnxRuntime {
+        return Ok(Chosen::Runtime("onnxruntime, as asked for".to_owned()));
+    }
+    let native = match NativeEngine::unknown(facts) {
+        Some(unknown) => Err(unknown),
+        None => NativeEngine::of_graph(&content(source, name)?, name),
+    };
+    match native {
+        Ok(engine) => Ok(Chosen::Native(engine)),
+        Err(unknown) if options.engine == EngineChoice::Native => {
+            let problem = format!("cannot be run by glowplug's own engine: {unknown}");
+            Err(Error::new(ErrorKind::Unsupported, name, problem, "leave `engine` out to let ONNX Runtime run it"))
+        }
+        Err(unknown) => {
+            Ok(Chosen::Runtime(format!("onnxruntime, since glowplug's own engine cannot run it: {unknown}")))
+        }
     }
 }
 

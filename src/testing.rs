@@ -73,7 +73,7 @@ impl Engine for FakeEngine {
             version: "0".into(),
             library: "none".into(),
             threads: 1,
-            why: "a test",
+            why: "a test".into(),
             kernel: String::new(),
         }
     }

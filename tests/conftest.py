@@ -46,7 +46,7 @@ def _oracle(model: bytes, feeds: Feeds) -> Answers:
     return dict(zip(names, session.run(names, feeds, quiet), strict=True))
 
 
-def _assert_same(got: Any, expected: Any) -> None:
+def _assert_same(got: Any, expected: Any, rounding: float = 0.0) -> None:
     if isinstance(expected, np.ndarray):
         assert type(got) is np.ndarray
         assert (got.dtype, got.shape) == (expected.dtype, expected.shape)
@@ -56,22 +56,28 @@ def _assert_same(got: Any, expected: Any) -> None:
             # Bit for bit, so that -0.0 is not 0.0; only one NaN is like another.
             numbers = ~np.isnan(expected)
             assert np.array_equal(np.isnan(got), ~numbers)
-            assert got[numbers].tobytes() == expected[numbers].tobytes()
+            if rounding:
+                largest = np.max(np.abs(expected[np.isfinite(expected)]), initial=0.1)
+                np.testing.assert_allclose(got[numbers], expected[numbers], rounding, rounding * largest)
+            else:
+                assert got[numbers].tobytes() == expected[numbers].tobytes()
         else:
             assert got.tobytes() == expected.tobytes()
     elif isinstance(expected, list):
         assert type(got) is list
         assert len(got) == len(expected)
         for one, other in zip(got, expected, strict=True):
-            _assert_same(one, other)
+            _assert_same(one, other, rounding)
     elif isinstance(expected, dict):
         assert type(got) is dict
         assert list(got) == list(expected)
         for name, one in expected.items():
-            _assert_same(got[name], one)
+            _assert_same(got[name], one, rounding)
     else:
         assert type(got) is type(expected)
-        assert got == expected or (got != got and expected != expected)  # noqa: PLR0124 - NaN
+        assert (isinstance(got, float) and got == pytest.approx(expected, rel=rounding, abs=rounding / 10)) or (
+            got == expected or (got != got and expected != expected)  # noqa: PLR0124 - NaN
+        )
 
 
 def _as_lists(feeds: Feeds) -> dict[str, Any]:
@@ -145,6 +151,12 @@ def oracle() -> Callable[[bytes, Feeds], Answers]:
 def assert_same() -> Callable[[Any, Any], None]:
     """Compare answers: type, dtype, shape and every bit, whatever they are nested in."""
     return _assert_same
+
+
+@pytest.fixture(scope="session")
+def assert_close() -> Callable[[Any, Any], None]:
+    """Compare answers: the same but for rounding, where glowplug adds in float64 and ONNX Runtime in float32."""
+    return functools.partial(_assert_same, rounding=3e-6)
 
 
 @pytest.fixture(scope="session")

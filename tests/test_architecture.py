@@ -41,7 +41,7 @@ MAY_USE: dict[str, set[str]] = {
     "source": {"digest", "error", "onnx"},
     # What runs it.
     "engine": {"error", "signature", "stop", "tensor"},
-    "engine/native": {"engine", "error", "signature", "stop", "tensor", "trees"},
+    "engine/native": {"engine", "error", "onnx", "signature", "stop", "tensor", "trees"},
     "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "stop", "tensor"},
     "threads": {"error", "fork"},
     "resources": {"error"},
@@ -139,6 +139,7 @@ UNSAFE = {
     "fork.rs": "registers a handler for forks",
     "py/array.rs": "reads and makes NumPy's arrays in place",
     "tensor.rs": "carries memory of the caller to the engine",
+    "trees/descend.rs": "loads and stores vectors of bytes",
     "trees/instructions.rs": "calls what is compiled for instructions that this processor has",
 }
 #: What would end the user's process or lose an error.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from glowplug._core import ModelStats, TensorSpec
     from glowplug.display import Explanation
 
+    Engine = Literal["auto", "native", "onnxruntime"]
     Batch = Literal["auto", "serial", "rows"]
     Casting = Literal["same_kind", "strict"]
     Optimization = Literal["all", "extended", "basic", "off"]
@@ -35,6 +36,7 @@ def load(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview,
     *,
     threads: int | None = None,
+    engine: Engine = "auto",
     batch: Batch = "auto",
     optimization: Optimization = "all",
     casting: Casting = "same_kind",
@@ -51,6 +53,9 @@ def load(
             faster and in less memory; external data needs a path.
         threads: Threads one call may use. The default is as many as the CPUs that this process may really use (see
             `resources`), so one below two CPUs.
+        engine: What runs the model. `"auto"` takes glowplug's own engine where it knows every operator of the graph, and
+            ONNX Runtime for all other graphs; `"native"` makes it an error that names what is not known; `"onnxruntime"`
+            never takes our own. `explain` says which it is, and why.
         batch: How calls of many rows are run. `"auto"` cuts them by rows into pieces, for all threads, where the graph
             proves that no row depends on another one, the first rows agree, and it is faster; `"rows"` does so without the
             proof; `"serial"` passes all rows to the engine at once, which then may use the threads inside operators.
@@ -78,6 +83,9 @@ def load(
     if casting not in ("same_kind", "strict"):
         subject, problem = "option `casting`", f'got {casting!r}, expected "same_kind" or "strict"'
         raise OptionError.about(subject, problem, "leave `casting` out to allow rounding to the model's float dtype")
+    if not isinstance(engine, str):
+        subject, problem = "option `engine`", f'got {engine!r}, expected "auto", "native" or "onnxruntime"'
+        raise OptionTypeError.about(subject, problem, "leave `engine` out to let glowplug choose")
     if not isinstance(batch, str):
         subject, problem = "option `batch`", f'got {batch!r}, expected "auto", "serial" or "rows"'
         raise OptionTypeError.about(subject, problem, "leave `batch` out to let glowplug choose")
@@ -91,10 +99,10 @@ def load(
         if reload is not False:
             subject, problem = "option `reload`", "got bytes as source, which cannot change"
             raise OptionError.about(subject, problem, "pass a path, or leave `reload` out")
-        return _named(Model(_core.load_bytes(bytes(source), threads, batch, optimization), casting), features)
+        return _named(Model(_core.load_bytes(bytes(source), threads, engine, batch, optimization), casting), features)
     path = source if isinstance(source, str) else _path(source)
     interval = None if reload is False else _seconds(reload)
-    return _named(Model(_core.load_path(path, threads, batch, optimization, interval), casting), features)
+    return _named(Model(_core.load_path(path, threads, engine, batch, optimization, interval), casting), features)
 
 
 def _whole_number(threads: object) -> int:
@@ -374,9 +382,19 @@ class Model:
         return Model(self._handle.duplicate(), self._casting)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path, threads, batch, optimization, reload = self._handle.reference()
+        path, threads, engine, batch, optimization, reload = self._handle.reference()
         digest, features = self._handle.digest(), self._handle.given_features
-        return _unpickle, (os.fspath(path), threads, batch, optimization, self._casting, reload, digest, features)
+        return _unpickle, (
+            os.fspath(path),
+            threads,
+            engine,
+            batch,
+            optimization,
+            self._casting,
+            reload,
+            digest,
+            features,
+        )
 
     def _prepare(self, inputs: Inputs) -> tuple[Any, int]:
         # The policy for everything but ready arrays: imported only when needed, because it needs NumPy.
@@ -405,6 +423,7 @@ def _answered(answer: Any) -> Any:
 def _unpickle(
     path: str,
     threads: int | None,
+    engine: Engine,
     batch: Batch,
     optimization: Optimization,
     casting: Casting,
@@ -415,6 +434,7 @@ def _unpickle(
     model = load(
         path,
         threads=threads,
+        engine=engine,
         batch=batch,
         optimization=optimization,
         casting=casting,

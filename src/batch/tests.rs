@@ -74,7 +74,7 @@ impl Engine for std::sync::Arc<RowEngine> {
             version: "0".into(),
             library: "none".into(),
             threads: 1,
-            why: "a test",
+            why: "a test".into(),
             kernel: String::new(),
         }
     }

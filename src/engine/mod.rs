@@ -44,7 +44,7 @@ pub struct EngineFacts {
     /// Threads one run may use.
     pub threads: usize,
     /// Why it was chosen.
-    pub why: &'static str,
+    pub why: String,
     /// How it computes, if that is ours to say.
     pub kernel: String,
 }

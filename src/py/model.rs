@@ -46,11 +46,12 @@ pub(super) fn load_path(
     py: Python<'_>,
     path: PathBuf,
     threads: Option<i64>,
+    engine: &str,
     batch: &str,
     optimization: &str,
     reload: Option<f64>,
 ) -> PyResult<ModelHandle> {
-    let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, batch, optimization)?;
+    let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, engine, batch, optimization)?;
     let reload = reload.map(seconds).transpose()?;
     let (model, stale) = py.detach(|| SharedModel::from_path(path, options, reload, &LOADER))?;
     warn_stale(py, stale)?;
@@ -63,10 +64,11 @@ pub(super) fn load_bytes(
     py: Python<'_>,
     model: &Bound<'_, PyBytes>,
     threads: Option<i64>,
+    engine: &str,
     batch: &str,
     optimization: &str,
 ) -> PyResult<ModelHandle> {
-    let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, batch, optimization)?;
+    let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, engine, batch, optimization)?;
     // Bytes objects never change, so they may be read without the interpreter.
     let bytes = model.as_bytes();
     let model = py.detach(|| SharedModel::from_bytes(bytes, options, &LOADER))?;
@@ -338,8 +340,8 @@ impl ModelHandle {
         Ok(py.detach(|| self.model.digest())?.to_string())
     }
 
-    /// What another process needs to load the same model: path, threads, batch, optimization, reload.
-    fn reference(&self) -> PyResult<(PathBuf, Option<i64>, &'static str, &'static str, Option<f64>)> {
+    /// What another process needs to load the same model: path, threads, engine, batch, optimization, reload.
+    fn reference(&self) -> PyResult<(PathBuf, Option<i64>, &'static str, &'static str, &'static str, Option<f64>)> {
         let Some(path) = self.model.path() else {
             let problem = "was loaded from bytes, which a reference cannot carry";
             let fix = "write the bytes to a file, load its path, and pass that model on";
@@ -347,7 +349,8 @@ impl ModelHandle {
         };
         let options = self.model.options();
         let reload = self.model.reload().map(|interval| interval.as_secs_f64());
-        Ok((path.clone(), self.threads, options.batch.name(), options.optimization.name(), reload))
+        let (engine, batch) = (options.engine.name(), options.batch.name());
+        Ok((path.clone(), self.threads, engine, batch, options.optimization.name(), reload))
     }
 
     /// Whether both are the same session.

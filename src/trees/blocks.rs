@@ -7,9 +7,7 @@
 //! a node has its turn is in that node's subtree, as two subtrees that do not hold each other begin at different leaves.
 //! After the last node every row stands at its leaf.
 //!
-//! With bytes for ranks and leaves, a compare and a select of one vector are a step of 16, 32 or 64 rows. It is
-//! plain Rust, compiled once more for each set of instructions in [`super::instructions`]: the compiler makes vectors
-//! of the loops over rows. Written by hand with AVX2 it was not faster; with AVX-512 the lookup of leaves was.
+//! With bytes for ranks and leaves, a compare, a compare and a select of one vector are a step of 16, 32 or 64 rows.
 #![allow(clippy::inline_always, reason = "what is compiled for each set of instructions has to be inlined there")]
 
 use super::columns::Columns;
@@ -23,17 +21,17 @@ const MOST_RANKS: u16 = 255;
 /// One byte for each row of a block.
 #[repr(align(64))]
 #[derive(Clone, Copy)]
-struct Lane<const ROWS: usize>([u8; ROWS]);
+pub(super) struct Lane<const ROWS: usize>(pub(super) [u8; ROWS]);
 
 /// A node.
 #[derive(Debug, Clone, Copy)]
-struct Step {
+pub(super) struct Step {
     /// Which column of bytes.
-    lane: u32,
+    pub(super) lane: u32,
     /// The largest byte that stays.
-    rank: u8,
-    low: u8,
-    mid: u8,
+    pub(super) rank: u8,
+    pub(super) low: u8,
+    pub(super) mid: u8,
 }
 
 /// A range of a column's ranks that is a column of bytes.
@@ -48,8 +46,8 @@ struct Part {
 struct Tree {
     /// Its steps end here.
     end: usize,
-    /// Its leaves, as many as a power of two.
-    leaves: Leaves,
+    /// Its leaves' numbers, and the output they belong to.
+    leaves: Vec<(usize, Leaves)>,
 }
 
 #[derive(Debug)]
@@ -87,7 +85,7 @@ impl Blocks {
                     step.mid = u8::try_from(leaves.len()).ok()?;
                 }
                 match forest.see(at) {
-                    Seen::Leaf(leaf) => leaves.push(forest.leaf_value(tree, leaf)),
+                    Seen::Leaf(leaf) => leaves.push(leaf),
                     Seen::Split(place, child) => {
                         let low = u8::try_from(leaves.len()).ok()?;
                         path.push((child + 1, Some(steps.len())));
@@ -97,7 +95,12 @@ impl Blocks {
                     }
                 }
             }
-            trees.push(Tree { end: steps.len(), leaves: Leaves::new(&leaves)? });
+            let width = forest.values(tree, 0).len();
+            let of_output = |at: usize| {
+                let values: Vec<f64> = leaves.iter().map(|leaf| forest.values(tree, *leaf)[at]).collect();
+                Some((forest.output(tree) + at, Leaves::new(&values)?))
+            };
+            trees.push(Tree { end: steps.len(), leaves: (0..width).map(of_output).collect::<Option<_>>()? });
         }
         let mut parts: Vec<(u16, u16)> = places.iter().map(|place| (place.column, place.rank / MOST_RANKS)).collect();
         parts.sort_unstable();
@@ -116,10 +119,12 @@ impl Blocks {
         self.steps.len()
     }
 
-    /// Adds the leaves of up to `ROWS` rows to their sums: tree `i` to those of `i % sums.len()`.
+    /// Adds the leaves of up to `ROWS` rows to their sums, of which there are some for each output. `descend` says where
+    /// rows stand after the steps of a tree.
     #[inline(always)]
     pub(super) fn add<const ROWS: usize>(
         &self,
+        descend: impl Fn(&[Step], &[Lane<ROWS>]) -> Lane<ROWS>,
         columns: &Columns,
         rows: &[f64],
         features: usize,
@@ -135,25 +140,14 @@ impl Blocks {
                 next += 1;
             }
         });
-        let (mut start, outputs) = (0, sums.len());
-        for (number, tree) in self.trees.iter().enumerate() {
-            let mut at = Lane([0; ROWS]);
-            for step in &self.steps[start..tree.end] {
-                advance(&mut at, &lanes[step.lane as usize], *step);
+        let mut start = 0;
+        for tree in &self.trees {
+            let at = descend(&self.steps[start..tree.end], &lanes);
+            for (output, leaves) in &tree.leaves {
+                leaves.add(&at, &mut sums[*output]);
             }
-            tree.leaves.add(&at, &mut sums[number % outputs]);
             start = tree.end;
         }
-    }
-}
-
-/// Moves the rows that a node sends to the right.
-#[inline(always)]
-fn advance<const ROWS: usize>(at: &mut Lane<ROWS>, ranks: &Lane<ROWS>, Step { rank: most, low, mid, .. }: Step) {
-    for (at, rank) in at.0.iter_mut().zip(&ranks.0) {
-        // Not `&&`, which would be a branch.
-        let moves = u8::from(*rank > most) & u8::from(*at == low);
-        *at = if moves != 0 { mid } else { *at };
     }
 }
 

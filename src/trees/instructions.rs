@@ -3,6 +3,12 @@
 
 use super::blocks::Blocks;
 use super::columns::Columns;
+use super::descend;
+
+/// Rows of a large block: more share the reading of nodes, until what stands for them leaves registers and the first cache.
+pub(super) const LARGE: usize = 256;
+/// Rows of a small block.
+pub(super) const SMALL: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
@@ -58,47 +64,65 @@ impl Instructions {
         }
     }
 
-    /// [`Blocks::add`] with these instructions.
-    pub(super) fn add<const ROWS: usize>(
+    /// [`Blocks::add`] with these instructions, for [`LARGE`] rows.
+    pub(super) fn add_large(
         self,
         blocks: &Blocks,
         columns: &Columns,
         rows: &[f64],
         features: usize,
-        sums: &mut [[f64; ROWS]],
+        sums: &mut [[f64; LARGE]],
     ) {
         match self.0 {
-            Set::Baseline => blocks.add(columns, rows, features, sums),
+            Set::Baseline => blocks.add(descend::plain, columns, rows, features, sums),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` made this value, after it had found AVX2.
-            Set::Avx2 => unsafe { add_avx2(blocks, columns, rows, features, sums) },
+            Set::Avx2 => unsafe { large_avx2(blocks, columns, rows, features, sums) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F.
-            Set::Avx512 => unsafe { add_avx512(blocks, columns, rows, features, sums) },
+            Set::Avx512 => unsafe { large_avx512(blocks, columns, rows, features, sums) },
+        }
+    }
+
+    /// The same for [`SMALL`] rows.
+    pub(super) fn add_small(
+        self,
+        blocks: &Blocks,
+        columns: &Columns,
+        rows: &[f64],
+        features: usize,
+        sums: &mut [[f64; SMALL]],
+    ) {
+        match self.0 {
+            Set::Baseline => blocks.add(descend::plain, columns, rows, features, sums),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX2.
+            Set::Avx2 => unsafe { small_avx2(blocks, columns, rows, features, sums) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F.
+            Set::Avx512 => unsafe { small_avx512(blocks, columns, rows, features, sums) },
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn add_avx2<const ROWS: usize>(
-    blocks: &Blocks,
-    columns: &Columns,
-    rows: &[f64],
-    features: usize,
-    sums: &mut [[f64; ROWS]],
-) {
-    blocks.add(columns, rows, features, sums);
+/// Compiles [`Blocks::add`] for a set of instructions.
+macro_rules! compiled {
+    ($name:ident, $features:literal, $rows:ident, $descend:ident, $vectors:literal) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $features)]
+        fn $name(blocks: &Blocks, columns: &Columns, rows: &[f64], features: usize, sums: &mut [[f64; $rows]]) {
+            blocks.add(
+                |steps, lanes| descend::$descend::<$rows, $vectors>(steps, lanes),
+                columns,
+                rows,
+                features,
+                sums,
+            );
+        }
+    };
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
-fn add_avx512<const ROWS: usize>(
-    blocks: &Blocks,
-    columns: &Columns,
-    rows: &[f64],
-    features: usize,
-    sums: &mut [[f64; ROWS]],
-) {
-    blocks.add(columns, rows, features, sums);
-}
+compiled!(large_avx2, "avx2", LARGE, avx2, 8);
+compiled!(small_avx2, "avx2", SMALL, avx2, 2);
+compiled!(large_avx512, "avx512bw,avx512dq,avx512vl", LARGE, avx512, 4);
+compiled!(small_avx512, "avx512bw,avx512dq,avx512vl", SMALL, avx512, 1);

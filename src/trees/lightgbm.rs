@@ -33,9 +33,11 @@ pub fn read_lightgbm(bytes: &[u8], subject: &str) -> Result<(Ensemble, Option<Ve
     }
     let link = link(head.get("objective").copied().unwrap_or_default(), subject)?;
     let mut ensemble = Builder::new(subject, features, outputs, link);
+    ensemble.take_near_zero_for_zero();
     for part in parts {
         let (splits, leaves, categories) = tree(&block(part), subject)?;
-        ensemble.push(&splits, &leaves, &categories)?;
+        let output = ensemble.len() % outputs;
+        ensemble.push(output..output + 1, &splits, &leaves, &categories)?;
     }
     if !ensemble.len().is_multiple_of(outputs) {
         return Err(bad(subject, &format!("has {} trees, expected a multiple of {outputs}", ensemble.len())));

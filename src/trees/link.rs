@@ -35,7 +35,8 @@ impl Link {
     }
 }
 
-fn softmax(scores: &mut [f64]) {
+/// `exp(x)` over the sum of all.
+pub fn softmax(scores: &mut [f64]) {
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sum = 0.0;
     for score in scores.iter_mut() {

@@ -6,38 +6,35 @@
 
 mod blocks;
 mod columns;
+mod descend;
 mod instructions;
 mod lightgbm;
 mod link;
 mod tree;
 mod walk;
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
 use blocks::Blocks;
 use columns::{Columns, Thresholds};
-use instructions::Instructions;
+use instructions::{Instructions, LARGE, SMALL};
 use walk::{Forest, WALKS};
 
 pub use lightgbm::read_lightgbm;
-pub use link::Link;
+pub use link::{Link, softmax};
 pub use tree::{Rule, Split};
 
 /// `LightGBM` takes numbers this close to zero for zero (`kZeroThreshold`, a float32 there).
 const ZERO: f64 = 1e-35_f32 as f64;
-/// Rows of a large block: more share the reading of nodes, until their bytes leave the first cache.
-const BLOCK: usize = 256;
-/// Rows of a small one: with fewer, the compiler makes no vectors.
-const SMALL_BLOCK: usize = 64;
-
 /// Picoseconds of a step of a small block and of one walk, measured with 500 trees of 31 and of 255 leaves.
 const STEP_OF_BLOCK: usize = 2500;
 const STEP_OF_WALK: usize = 1000;
 /// Steps of a walk beyond the mean depth of leaves, about: until all of its group have arrived.
 const MORE_STEPS: usize = 2;
 
-/// Collects trees. Tree `i` adds to output `i % outputs`.
+/// Collects trees.
 #[derive(Debug)]
 pub struct Builder {
     subject: String,
@@ -45,6 +42,7 @@ pub struct Builder {
     outputs: usize,
     link: Link,
     divisor: f64,
+    is_near_zero_zero: bool,
     thresholds: Thresholds,
     forest: Forest,
 }
@@ -57,6 +55,8 @@ pub struct Ensemble {
     link: Link,
     /// What sums are divided by.
     divisor: f64,
+    /// Whether numbers near zero are taken for it.
+    is_near_zero_zero: bool,
     columns: Columns,
     forest: Forest,
     /// Made for the first batch: a process that scores single rows does not pay for them.
@@ -78,7 +78,7 @@ impl Builder {
     pub fn new(subject: &str, features: usize, outputs: usize, link: Link) -> Self {
         let subject = subject.to_owned();
         let (thresholds, forest) = (Thresholds::default(), Forest::default());
-        Self { subject, features, outputs, link, divisor: 1.0, thresholds, forest }
+        Self { subject, features, outputs, link, divisor: 1.0, is_near_zero_zero: false, thresholds, forest }
     }
 
     /// Trees so far.
@@ -96,12 +96,25 @@ impl Builder {
         self.divisor = f64::from(trees);
     }
 
-    /// Adds a tree. Its first node is the root; without nodes it is its one leaf. Sets of categories have a bit for each
-    /// whole number.
-    pub fn push(&mut self, splits: &[Split], leaves: &[f64], categories: &[Vec<u32>]) -> Result<()> {
+    /// Numbers within 1e-35 of zero are zero, as in `LightGBM`, which leaves them out of dense rows before any tree
+    /// sees them.
+    pub fn take_near_zero_for_zero(&mut self) {
+        self.is_near_zero_zero = true;
+    }
+
+    /// Adds a tree. Its first node is the root; without nodes it is its one leaf. Each leaf has a number for each of the
+    /// `to` outputs. Sets of categories have a bit for each whole number.
+    pub fn push(&mut self, to: Range<usize>, splits: &[Split], leaves: &[f64], categories: &[Vec<u32>]) -> Result<()> {
         let number = self.len();
-        tree::check(splits, leaves, categories.len(), self.features)
-            .and_then(|()| self.forest.push(splits, leaves, categories, &mut self.thresholds))
+        let outputs = self.outputs;
+        let has_outputs = if to.end <= outputs && !to.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("adds to the outputs {to:?}, but the model has {outputs}"))
+        };
+        has_outputs
+            .and_then(|()| tree::check(splits, leaves, to.len(), categories.len(), self.features))
+            .and_then(|()| self.forest.push(splits, leaves, categories, &to, &mut self.thresholds))
             .map_err(|problem| {
                 let fix = "save the model again, and copy the file whole";
                 Error::new(ErrorKind::Model, &self.subject, format!("tree {number} {problem}"), fix)
@@ -110,7 +123,7 @@ impl Builder {
 
     /// The ensemble.
     pub fn finish(self) -> Result<Ensemble> {
-        let Self { subject, features, outputs, link, divisor, thresholds, mut forest } = self;
+        let Self { subject, features, outputs, link, divisor, is_near_zero_zero, thresholds, mut forest } = self;
         let columns = forest.finish(thresholds).map_err(|problem| {
             Error::new(
                 ErrorKind::Unsupported,
@@ -119,7 +132,7 @@ impl Builder {
                 "train with fewer features, or convert the model to ONNX",
             )
         })?;
-        Ok(Ensemble { features, outputs, link, divisor, columns, forest, blocks: OnceLock::new() })
+        Ok(Ensemble { features, outputs, link, divisor, is_near_zero_zero, columns, forest, blocks: OnceLock::new() })
     }
 }
 
@@ -144,7 +157,7 @@ impl Ensemble {
         let walks = format!("{WALKS} walks at once");
         match self.batches() {
             Some(batches) => format!(
-                "{walks}; from {} rows on blocks of {SMALL_BLOCK} ({}) and {BLOCK} ({})",
+                "{walks}; from {} rows on blocks of {SMALL} ({}) and {LARGE} ({})",
                 batches.fewest,
                 batches.small.name(),
                 batches.large.name()
@@ -157,10 +170,11 @@ impl Ensemble {
     /// [`Self::outputs`] for each.
     ///
     /// Every row adds its leaves in the order of the trees, in float64: the same answer whatever rows are beside it.
-    /// Numbers near zero become 0 first, as `LightGBM` leaves them out of dense rows before any tree sees them.
     pub fn score(&self, rows: &mut [f64], scores: &mut [f64]) {
-        for value in rows.iter_mut().filter(|value| value.abs() <= ZERO) {
-            *value = 0.0;
+        if self.is_near_zero_zero {
+            for value in rows.iter_mut().filter(|value| value.abs() <= ZERO) {
+                *value = 0.0;
+            }
         }
         scores.fill(0.0);
         let count = scores.len() / self.outputs;
@@ -170,10 +184,8 @@ impl Ensemble {
             let (rows, scores) = (&rows[done * self.features..], &mut scores[done * self.outputs..]);
             // A row alone never needs blocks, which take time to make.
             done += match if left == 1 { None } else { self.batches() } {
-                Some(batches) if left >= BLOCK / 2 => self.add_block::<BLOCK>(batches, batches.large, rows, scores),
-                Some(batches) if left >= batches.fewest => {
-                    self.add_block::<SMALL_BLOCK>(batches, batches.small, rows, scores)
-                }
+                Some(batches) if left >= LARGE / 2 => self.add_large(batches, batches.large, rows, scores),
+                Some(batches) if left >= batches.fewest => self.add_small(batches, batches.small, rows, scores),
                 _ => self.add_walks(rows, scores),
             };
         }
@@ -196,29 +208,35 @@ impl Ensemble {
         self.blocks.get_or_init(make).as_ref()
     }
 
-    /// Adds the leaves of up to `ROWS` rows; says how many.
-    fn add_block<const ROWS: usize>(
-        &self,
-        batches: &Batches,
-        instructions: Instructions,
-        rows: &[f64],
-        scores: &mut [f64],
-    ) -> usize {
-        let mut sums = vec![[0.0; ROWS]; self.outputs];
-        instructions.add(&batches.blocks, &self.columns, rows, self.features, &mut sums);
+    /// Adds the leaves of up to [`LARGE`] rows; says how many.
+    fn add_large(&self, batches: &Batches, how: Instructions, rows: &[f64], scores: &mut [f64]) -> usize {
+        let mut sums = vec![[0.0; LARGE]; self.outputs];
+        how.add_large(&batches.blocks, &self.columns, part(rows, LARGE * self.features), self.features, &mut sums);
+        self.give(&sums, scores)
+    }
+
+    /// Adds the leaves of up to [`SMALL`] rows; says how many.
+    fn add_small(&self, batches: &Batches, how: Instructions, rows: &[f64], scores: &mut [f64]) -> usize {
+        let mut sums = vec![[0.0; SMALL]; self.outputs];
+        how.add_small(&batches.blocks, &self.columns, part(rows, SMALL * self.features), self.features, &mut sums);
+        self.give(&sums, scores)
+    }
+
+    /// Sums of a block as scores row by row.
+    fn give<const ROWS: usize>(&self, sums: &[[f64; ROWS]], scores: &mut [f64]) -> usize {
         let scores = scores.chunks_exact_mut(self.outputs).take(ROWS);
         let count = scores.len();
         for (row, scores) in scores.enumerate() {
-            for (score, sums) in scores.iter_mut().zip(&sums) {
+            for (score, sums) in scores.iter_mut().zip(sums) {
                 *score = sums[row];
             }
         }
         count
     }
 
-    /// Adds the leaves of up to [`BLOCK`] rows; says how many.
+    /// Adds the leaves of up to [`LARGE`] rows; says how many.
     fn add_walks(&self, rows: &[f64], scores: &mut [f64]) -> usize {
-        let count = BLOCK.min(scores.len() / self.outputs);
+        let count = LARGE.min(scores.len() / self.outputs);
         let columns = self.columns.len();
         let mut ranks = vec![0; count * columns];
         for (row, ranks) in rows.chunks_exact(self.features).zip(ranks.chunks_exact_mut(columns)) {
@@ -230,15 +248,32 @@ impl Ensemble {
         if together > 0 {
             self.add_rows_together(many, scores_of_many);
         }
-        let mut leaves = vec![0.0; self.forest.len()];
         for (ranks, scores) in few.chunks_exact(columns).zip(scores_of_few.chunks_exact_mut(self.outputs)) {
-            self.forest.leaves_of_row(ranks, |tree, leaf| leaves[tree] = self.forest.leaf_value(tree, leaf));
-            for (output, score) in scores.iter_mut().enumerate() {
-                // In a register: through memory, each tree would wait for the one before.
-                *score = leaves.iter().skip(output).step_by(self.outputs).fold(*score, |sum, leaf| sum + leaf);
-            }
+            self.add_row(ranks, scores);
         }
         count
+    }
+
+    fn add_row(&self, ranks: &[u16], scores: &mut [f64]) {
+        if let [score] = scores {
+            let mut values = vec![0.0; self.forest.len()];
+            self.forest.leaves_of_row(ranks, |tree, leaf| values[tree] = self.forest.value(tree, leaf));
+            // In a register: through memory, each tree would wait for the one before.
+            *score = values.iter().fold(*score, |sum, value| sum + value);
+            return;
+        }
+        let mut leaves = vec![0; self.forest.len()];
+        self.forest.leaves_of_row(ranks, |tree, leaf| leaves[tree] = leaf);
+        for (tree, leaf) in leaves.into_iter().enumerate() {
+            self.add_leaf(tree, leaf, scores);
+        }
+    }
+
+    fn add_leaf(&self, tree: usize, leaf: u32, scores: &mut [f64]) {
+        let scores = &mut scores[self.forest.output(tree)..];
+        for (score, value) in scores.iter_mut().zip(self.forest.values(tree, leaf)) {
+            *score += value;
+        }
     }
 
     /// Adds the leaves of groups of [`WALKS`] rows, one tree after the other.
@@ -248,12 +283,16 @@ impl Ensemble {
             let scores = scores.chunks_exact_mut(WALKS * self.outputs);
             for (ranks, scores) in ranks.chunks_exact(WALKS * columns).zip(scores) {
                 let leaves = self.forest.leaves_of_tree(tree, ranks, columns);
-                for (score, leaf) in scores.iter_mut().skip(tree % self.outputs).step_by(self.outputs).zip(leaves) {
-                    *score += self.forest.leaf_value(tree, leaf);
+                for (scores, leaf) in scores.chunks_exact_mut(self.outputs).zip(leaves) {
+                    self.add_leaf(tree, leaf, scores);
                 }
             }
         }
     }
+}
+
+fn part(rows: &[f64], most: usize) -> &[f64] {
+    &rows[..most.min(rows.len())]
 }
 
 #[cfg(test)]

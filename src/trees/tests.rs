@@ -6,7 +6,8 @@ fn split(feature: u32, threshold: f64, rule: Rule, left: i32, right: i32) -> Spl
 
 fn stump(rule: Rule, threshold: f64) -> Ensemble {
     let mut trees = Builder::new("m", 1, 1, Link::Identity);
-    trees.push(&[split(0, threshold, rule, -1, -2)], &[1.0, 2.0], &[vec![0b101]]).unwrap();
+    trees.push(0..1, &[split(0, threshold, rule, -1, -2)], &[1.0, 2.0], &[vec![0b101]]).unwrap();
+    trees.take_near_zero_for_zero();
     trees.finish().unwrap()
 }
 
@@ -47,7 +48,7 @@ fn broken_trees_are_refused() {
     ];
     for (expected, splits, leaves) in cases {
         let mut trees = Builder::new("m", 1, 1, Link::Identity);
-        let error = trees.push(splits, leaves, &[]).unwrap_err();
+        let error = trees.push(0..1, splits, leaves, &[]).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(trees.is_empty(), "nothing of a refused tree is kept");
     }
@@ -65,8 +66,8 @@ fn links_are_applied() {
     ];
     for (link, expected) in cases {
         let mut trees = Builder::new("m", 1, 2, link);
-        trees.push(&[], &[0.0], &[]).unwrap();
-        trees.push(&[], &[-2.0], &[]).unwrap();
+        trees.push(0..1, &[], &[0.0], &[]).unwrap();
+        trees.push(1..2, &[], &[-2.0], &[]).unwrap();
         let trees = trees.finish().unwrap();
         let mut scores = [9.0; 4];
         trees.score(&mut [1.0, 2.0], &mut scores);
@@ -151,6 +152,7 @@ fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
 }
 
 #[test]
+#[allow(clippy::cast_precision_loss, reason = "a few outputs")]
 fn every_kernel_gives_the_same_bits() {
     // (trees, leaves of the largest, features, outputs, sets, different thresholds)
     let cases = [
@@ -169,20 +171,27 @@ fn every_kernel_gives_the_same_bits() {
         let mut random = Random(number as u64);
         let mut tables = Vec::new();
         let mut builder = Builder::new("m", features, outputs, Link::Identity);
+        builder.take_near_zero_for_zero();
         for tree in 0..trees {
             let leaves = if tree == 0 { most } else { 1 + random.below(most) };
             let table = random_tree(&mut random, leaves, features, has_sets, kinds);
-            builder.push(&table.0, &table.1, &table.2).unwrap();
-            tables.push(table);
+            let output = tree % outputs;
+            // Every third tree has leaves for all outputs.
+            let to = if tree % 3 == 2 { 0..outputs } else { output..output + 1 };
+            let leaves: Vec<f64> =
+                table.1.iter().flat_map(|leaf| to.clone().map(move |at| leaf * (1 + at) as f64)).collect();
+            builder.push(to.clone(), &table.0, &leaves, &table.2).unwrap();
+            tables.push((table, to));
         }
         let ensemble = builder.finish().unwrap();
-        let count = 2 * BLOCK + 75;
+        let count = 2 * LARGE + 75;
         let mut value = |_| if random.below(4) == 0 { ODD[random.below(10)] } else { random.number(kinds * 2) };
         let rows: Vec<f64> = (0..count * features).map(&mut value).collect();
         let mut expected = vec![0.0; count * outputs];
         for (row, scores) in rows.chunks_exact(features).zip(expected.chunks_exact_mut(outputs)) {
-            for (tree, table) in tables.iter().enumerate() {
-                scores[tree % outputs] += walk_plainly(table, row);
+            for (table, to) in &tables {
+                let leaf = walk_plainly(table, row);
+                to.clone().for_each(|at| scores[at] += leaf * (1 + at) as f64);
             }
         }
         let check = |how: &str, scores: &[f64]| {
@@ -211,8 +220,8 @@ fn every_kernel_gives_the_same_bits() {
                 while done < count {
                     let (rows, scores) = (&near_zero[done * features..], &mut scores[done * outputs..]);
                     done += match how {
-                        "large" => ensemble.add_block::<BLOCK>(batches, instructions, rows, scores),
-                        _ => ensemble.add_block::<SMALL_BLOCK>(batches, instructions, rows, scores),
+                        "large" => ensemble.add_large(batches, instructions, rows, scores),
+                        _ => ensemble.add_small(batches, instructions, rows, scores),
                     };
                 }
                 check(&format!("{how} blocks with {}", instructions.name()), scores);

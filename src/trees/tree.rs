@@ -48,16 +48,24 @@ impl Child {
 }
 
 /// Makes sure that every walk from the first node ends in a leaf, and that all it meets on the way is there.
-pub(super) fn check(splits: &[Split], leaves: &[f64], sets: usize, features: usize) -> Result<(), String> {
-    if leaves.len() != splits.len() + 1 {
-        let (leaves, splits) = (leaves.len(), splits.len());
+///
+/// Each leaf has `width` numbers.
+pub(super) fn check(
+    splits: &[Split],
+    leaves: &[f64],
+    width: usize,
+    sets: usize,
+    features: usize,
+) -> Result<(), String> {
+    if leaves.len() != (splits.len() + 1) * width {
+        let (leaves, splits) = (leaves.len() / width.max(1), splits.len());
         return Err(format!("has {leaves} leaves and {splits} splits, expected one leaf more"));
     }
     if let Some(leaf) = leaves.iter().position(|value| !value.is_finite()) {
         return Err(format!("has the value {} in leaf {leaf}, expected a finite number", leaves[leaf]));
     }
     // Each node and leaf has one parent, and the root has none.
-    let (mut has_parent, mut is_held) = (vec![false; splits.len()], vec![false; leaves.len()]);
+    let (mut has_parent, mut is_held) = (vec![false; splits.len()], vec![false; splits.len() + 1]);
     for (index, split) in splits.iter().enumerate() {
         for child in split.children {
             let known = match Child::of(child) {

@@ -6,6 +6,7 @@
 //! that have not arrived then are grouped anew.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::columns::{Columns, NO_CATEGORY, Place, Thresholds, join_category};
 use super::tree::{Child, Rule, Split};
@@ -41,7 +42,11 @@ struct Walk {
 #[derive(Debug)]
 struct Tree {
     root: u32,
-    first_leaf: u32,
+    /// Where the numbers of its leaves start, and how many each leaf has.
+    first_leaf: usize,
+    width: usize,
+    /// The output of a leaf's first number.
+    output: usize,
 }
 
 /// All trees.
@@ -56,6 +61,7 @@ pub(super) struct Forest {
     sets_of_columns: Vec<Vec<u32>>,
     first_of_categories: usize,
     most_leaves: usize,
+    leaf_count: usize,
     /// The sum of all leaves' depths.
     depths: usize,
 }
@@ -76,12 +82,13 @@ impl Forest {
         splits: &[Split],
         leaves: &[f64],
         sets: &[Vec<u32>],
+        outputs: &Range<usize>,
         thresholds: &mut Thresholds,
     ) -> Result<(), String> {
         let too_large = || format!("is beyond the {MOST_NODES} nodes a model may have");
         let next = |length: usize| u32::try_from(length).ok().filter(|next| *next < MOST_NODES).ok_or_else(too_large);
         next(self.nodes.len() + 2 * leaves.len())?;
-        let (first_leaf, first_set) = (next(self.leaves.len())?, next(self.sets.len())?);
+        let first_set = next(self.sets.len())?;
         next(self.sets.len() + sets.len())?;
         let root = next(self.nodes.len())?;
         self.nodes.push(Node::new(root, 0));
@@ -104,10 +111,12 @@ impl Forest {
                 }
             };
         }
-        self.trees.push(Tree { root, first_leaf });
+        let first_leaf = self.leaves.len();
+        self.trees.push(Tree { root, first_leaf, width: outputs.len(), output: outputs.start });
         self.leaves.extend_from_slice(leaves);
         self.sets.extend_from_slice(sets);
-        self.most_leaves = self.most_leaves.max(leaves.len());
+        self.most_leaves = self.most_leaves.max(splits.len() + 1);
+        self.leaf_count += splits.len() + 1;
         Ok(())
     }
 
@@ -145,7 +154,7 @@ impl Forest {
 
     /// The mean depth of a leaf.
     pub(super) fn mean_depth(&self) -> usize {
-        self.depths / self.leaves.len().max(1)
+        self.depths / self.leaf_count.max(1)
     }
 
     /// What is in a node.
@@ -157,9 +166,21 @@ impl Forest {
         Seen::Split(Place { column: node.column, rank: node.rank }, node.child)
     }
 
-    /// What a tree adds to a row at this leaf.
-    pub(super) fn leaf_value(&self, tree: usize, leaf: u32) -> f64 {
-        self.leaves[(self.trees[tree].first_leaf + leaf) as usize]
+    /// What a tree adds to a row at this leaf: numbers for one output after the other, from [`Self::output`] on.
+    pub(super) fn values(&self, tree: usize, leaf: u32) -> &[f64] {
+        let Tree { first_leaf, width, .. } = self.trees[tree];
+        let start = first_leaf + leaf as usize * width;
+        &self.leaves[start..start + width]
+    }
+
+    /// The number of a leaf of a tree whose leaves have one each.
+    pub(super) fn value(&self, tree: usize, leaf: u32) -> f64 {
+        self.leaves[self.trees[tree].first_leaf + leaf as usize]
+    }
+
+    /// The output to which a leaf's first number belongs.
+    pub(super) fn output(&self, tree: usize) -> usize {
+        self.trees[tree].output
     }
 
     /// The leaf of each tree for one row, in any order. Of several calls for one tree the last one counts.

@@ -29,6 +29,7 @@ pub struct OrtEngine {
     notices: Arc<Notices>,
     threads: usize,
     runtime: &'static Runtime,
+    why: String,
 }
 
 /// What a session is made from.
@@ -67,7 +68,13 @@ impl OrtEngine {
             return Err(Error::new(ErrorKind::Model, name, problem, "name the model's outputs when exporting it"));
         }
         let runner = Runner::new(&session, &signature)?;
-        Ok(Self { signature, runner, notices, threads, runtime })
+        Ok(Self { signature, runner, notices, threads, runtime, why: String::new() })
+    }
+
+    /// Says why it was chosen.
+    #[must_use]
+    pub fn because(self, why: String) -> Self {
+        Self { why, ..self }
     }
 }
 
@@ -90,7 +97,7 @@ impl Engine for OrtEngine {
             version: self.runtime.version.clone(),
             library: self.runtime.path.display().to_string(),
             threads: self.threads,
-            why: "onnxruntime runs every ONNX operator",
+            why: self.why.clone(),
             kernel: String::new(),
         }
     }

@@ -1,0 +1,226 @@
+//! Tree ensembles of `ai.onnx.ml`, as `TreeEnsembleRegressor` and `TreeEnsembleClassifier` have them: one list for each
+//! property of all nodes, and one for each property of all weights of leaves.
+
+use std::collections::HashMap;
+
+use super::graph::Planned;
+use crate::onnx::FullNode;
+use crate::trees::{Builder, Ensemble, Link, Rule, Split};
+
+/// Sums of leaves for each output.
+pub(super) struct Sums {
+    pub(super) trees: Ensemble,
+    /// Added to the sums; empty or one for each output.
+    pub(super) base: Vec<f64>,
+    /// The outputs that leaves have weights for, in order.
+    pub(super) outputs: Vec<usize>,
+    /// Whether any row gets a weight for each of these.
+    pub(super) is_complete: bool,
+    /// Whether no weight is negative.
+    pub(super) is_positive: bool,
+}
+
+/// What the lists of the weights of leaves are called.
+pub(super) struct Names {
+    pub(super) trees: &'static str,
+    pub(super) nodes: &'static str,
+    pub(super) outputs: &'static str,
+    pub(super) weights: &'static str,
+}
+
+const NODES: [&str; 10] = [
+    "nodes_treeids",
+    "nodes_nodeids",
+    "nodes_featureids",
+    "nodes_values",
+    "nodes_modes",
+    "nodes_truenodeids",
+    "nodes_falsenodeids",
+    "nodes_missing_value_tracks_true",
+    "nodes_hitrates",
+    "base_values",
+];
+
+/// The weights of one leaf, as (output, weight).
+type Weights = Vec<(usize, f64)>;
+
+/// Reads the trees of `node` for `outputs` outputs and rows of `features` numbers; `more` attributes are known elsewhere.
+///
+/// One output of a classifier of two classes may stand for both: then `outputs` is 2, and what comes out has one.
+pub(super) fn read(
+    node: &FullNode<'_>,
+    names: &Names,
+    outputs: usize,
+    features: usize,
+    more: &[&str],
+) -> Planned<Sums> {
+    let unknown = |what: &str| format!("{} has {what}", node.operator);
+    let of_leaves = [names.trees, names.nodes, names.outputs, names.weights];
+    if !node.has_only(&[&NODES[..], &of_leaves, more].concat()) {
+        return Err(unknown("an attribute that is not known"));
+    }
+    let ints = |name: &str| node.ints(name).ok_or_else(|| unknown(&format!("no whole numbers in `{name}`")));
+    let floats = |name: &str| node.floats(name).ok_or_else(|| unknown(&format!("no numbers in `{name}`")));
+    let ids: Vec<(i64, i64)> =
+        ints("nodes_treeids")?.iter().copied().zip(ints("nodes_nodeids")?.iter().copied()).collect();
+    let nodes = Nodes {
+        features: ints("nodes_featureids")?,
+        values: floats("nodes_values")?,
+        modes: node.texts("nodes_modes").ok_or_else(|| unknown("no texts in `nodes_modes`"))?,
+        children: [ints("nodes_truenodeids")?, ints("nodes_falsenodeids")?],
+        tracks: ints("nodes_missing_value_tracks_true")?,
+    };
+    let counts = [nodes.features.len(), nodes.values.len(), nodes.modes.len(), ints("nodes_nodeids")?.len()];
+    let of_children = nodes.children.map(<[i64]>::len);
+    if counts.iter().chain(&of_children).any(|count| *count != ids.len())
+        || !matches!(nodes.tracks.len(), count if count == 0 || count == ids.len())
+    {
+        return Err(unknown("lists of different lengths for its nodes"));
+    }
+    let index: HashMap<(i64, i64), usize> = ids.iter().copied().zip(0..).collect();
+    if index.len() != ids.len() {
+        return Err(unknown("two nodes of one number"));
+    }
+    let weights = read_weights(node, names, outputs, &index)?;
+    let mut used: Vec<usize> = weights.values().flatten().map(|(output, _)| *output).collect();
+    used.sort_unstable();
+    used.dedup();
+    let is_positive = weights.values().flatten().all(|(_, weight)| *weight >= 0.0);
+    // One output stands for itself whatever its number is.
+    let shift = if used.len() == 1 { used[0] } else { 0 };
+    let width = if used.len() == 1 { 1 } else { outputs };
+    let mut builder = Builder::new("the model", features, width, Link::Identity);
+    let mut complete = vec![false; width];
+    let mut seen = 0;
+    for tree in ids.chunk_by(|a, b| a.0 == b.0) {
+        let mut reader = Reader { nodes: &nodes, index: &index, weights: &weights, tree: tree[0].0, known: Vec::new() };
+        let (splits, leaves) = reader.read(tree[0].1).map_err(|problem| unknown(&problem))?;
+        seen += reader.known.len();
+        let outputs_of_tree = || leaves.iter().flat_map(|weights| weights.iter().map(|(output, _)| output - shift));
+        let (Some(first), Some(last)) = (outputs_of_tree().min(), outputs_of_tree().max()) else {
+            return Err(unknown("a tree without weights"));
+        };
+        let mut values = Vec::with_capacity(leaves.len() * (last + 1 - first));
+        for weights in &leaves {
+            let start = values.len();
+            values.resize(start + last + 1 - first, 0.0);
+            for (output, weight) in *weights {
+                values[start + output - shift - first] = *weight;
+            }
+        }
+        for (output, complete) in complete.iter_mut().enumerate() {
+            *complete |= leaves.iter().all(|weights| weights.iter().any(|(known, _)| known - shift == output));
+        }
+        builder.push(first..last + 1, &splits, &values, &[]).map_err(|error| error.to_string())?;
+    }
+    if seen != ids.len() {
+        return Err(unknown("nodes that no root leads to"));
+    }
+    let base = floats("base_values")?.iter().map(|value| f64::from(*value)).collect();
+    let trees = builder.finish().map_err(|error| error.to_string())?;
+    Ok(Sums { trees, base, outputs: used, is_complete: complete.into_iter().all(|known| known), is_positive })
+}
+
+/// The weights of leaves by the index of their node.
+fn read_weights(
+    node: &FullNode<'_>,
+    names: &Names,
+    outputs: usize,
+    index: &HashMap<(i64, i64), usize>,
+) -> Planned<HashMap<usize, Weights>> {
+    let lists = (node.ints(names.trees), node.ints(names.nodes), node.ints(names.outputs), node.floats(names.weights));
+    let (Some(trees), Some(nodes), Some(targets), Some(values)) = lists else {
+        return Err(format!("{} has weights of another kind", node.operator));
+    };
+    if [nodes.len(), targets.len(), values.len()].iter().any(|count| *count != trees.len()) {
+        return Err(format!("{} has lists of different lengths for its leaves", node.operator));
+    }
+    let mut weights: HashMap<usize, Weights> = HashMap::new();
+    for (((tree, leaf), output), value) in trees.iter().zip(nodes).zip(targets).zip(values) {
+        let at = index.get(&(*tree, *leaf));
+        let output = usize::try_from(*output).ok().filter(|output| *output < outputs);
+        let (Some(at), Some(output)) = (at, output) else {
+            return Err(format!("{} has a weight for a leaf or output that is not there", node.operator));
+        };
+        let of_leaf = weights.entry(*at).or_default();
+        if of_leaf.iter().any(|(known, _)| *known == output) {
+            return Err(format!("{} has two weights for one output of a leaf", node.operator));
+        }
+        of_leaf.push((output, f64::from(*value)));
+    }
+    Ok(weights)
+}
+
+struct Nodes<'a> {
+    features: &'a [i64],
+    values: &'a [f32],
+    modes: &'a [&'a str],
+    /// For true and for false.
+    children: [&'a [i64]; 2],
+    tracks: &'a [i64],
+}
+
+/// Reads one tree from its root down, so that parents come before their children.
+struct Reader<'a> {
+    nodes: &'a Nodes<'a>,
+    index: &'a HashMap<(i64, i64), usize>,
+    weights: &'a HashMap<usize, Weights>,
+    tree: i64,
+    known: Vec<usize>,
+}
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, root: i64) -> Result<(Vec<Split>, Vec<&'a Weights>), String> {
+        let (mut splits, mut leaves): (Vec<Split>, Vec<&Weights>) = (Vec::new(), Vec::new());
+        let mut open: Vec<(i64, Option<(usize, usize)>)> = vec![(root, None)];
+        while let Some((id, parent)) = open.pop() {
+            let at = *self.index.get(&(self.tree, id)).ok_or("a child that is not there")?;
+            self.known.push(at);
+            if self.known.len() > self.index.len() {
+                return Err("nodes in a circle".to_owned());
+            }
+            let child = if self.nodes.modes[at] == "LEAF" {
+                leaves.push(self.weights.get(&at).ok_or("a leaf without a weight")?);
+                i32::try_from(leaves.len()).map(|count| -count)
+            } else {
+                if self.weights.contains_key(&at) {
+                    return Err("a weight in a node that is no leaf".to_owned());
+                }
+                let index = splits.len();
+                let (split, swapped) = self.split(at)?;
+                splits.push(split);
+                for side in [1, 0] {
+                    let child = self.nodes.children[side][at];
+                    open.push((child, Some((index, side ^ usize::from(swapped)))));
+                }
+                i32::try_from(index)
+            };
+            if let Some((parent, side)) = parent {
+                splits[parent].children[side] = child.map_err(|_| "too many nodes")?;
+            }
+        }
+        Ok((splits, leaves))
+    }
+
+    /// A node, and whether its true branch is the right one.
+    fn split(&self, at: usize) -> Result<(Split, bool), String> {
+        let feature = u32::try_from(self.nodes.features[at]).map_err(|_| "a feature below 0")?;
+        let value = self.nodes.values[at];
+        // Numbers are float32: less than a threshold is at most the float32 before it.
+        let before = || f64::from(value.next_down());
+        let (threshold, swapped) = match self.nodes.modes[at] {
+            "BRANCH_LEQ" => (f64::from(value), false),
+            "BRANCH_GT" => (f64::from(value), true),
+            "BRANCH_LT" => (before(), false),
+            "BRANCH_GTE" => (before(), true),
+            other => return Err(format!("the mode {other}")),
+        };
+        if value.is_nan() || (value == f32::NEG_INFINITY && threshold < f64::from(f32::MIN)) {
+            return Err(format!("the threshold {value}"));
+        }
+        let tracks_true = self.nodes.tracks.get(at).is_some_and(|tracks| *tracks != 0);
+        // No comparison holds for a missing number: it goes to the false branch, unless it is told to.
+        let rule = if tracks_true == swapped { Rule::MissingRight } else { Rule::MissingLeft };
+        Ok((Split { feature, threshold, rule, children: [0, 0] }, swapped))
+    }
+}

@@ -1,0 +1,257 @@
+"""ONNX graphs that glowplug runs itself: the answers are ONNX Runtime's but for rounding, and nothing unknown is run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import helper
+
+import glowplug
+import models
+from models import graph, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from onnx import NodeProto
+
+    Array = np.ndarray[Any, Any]
+
+SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "32")))
+FEATURES = 5
+ML = models.ML_DOMAIN
+MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT")
+#: Numbers that are easily compared wrongly.
+ODD = np.array([np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-40, -1e-40, 0.5, 1.0, 3e38], np.float32)
+
+
+def model_bytes(body: Any, version: int = models.ML_OPSET) -> bytes:
+    return models.model_bytes(body, domains={ML: version})
+
+
+def trees(
+    random: np.random.Generator, outputs: list[int], *, positive: bool, width: int, modes: tuple[str, ...] = MODES
+) -> dict[str, list[Any]]:
+    """The lists of an ensemble with random trees, whose leaves have weights for `width` outputs each."""
+    nodes: dict[str, list[Any]] = {
+        name: []
+        for name in (
+            "treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids",
+            "missing_value_tracks_true",
+        )
+    }  # fmt: skip
+    weights: dict[str, list[Any]] = {"treeids": [], "nodeids": [], "ids": [], "weights": []}
+    for tree in range(int(random.integers(len(outputs), 25))):
+        free, count = [0], 1
+        leaves = int(random.integers(1, 40))
+        children: dict[int, tuple[int, int]] = {}
+        for _ in range(leaves - 1):
+            at = free.pop(int(random.integers(len(free))))
+            children[at] = (count, count + 1)
+            free += [count, count + 1]
+            count += 2
+        for node in range(count):
+            left, right = children.get(node, (0, 0))
+            threshold = random.choice([*ODD[[1, 2, 5, 7, 8]], *random.normal(size=4)])
+            nodes["treeids"].append(tree)
+            nodes["nodeids"].append(node)
+            nodes["featureids"].append(int(random.integers(FEATURES)) if node in children else 0)
+            nodes["values"].append(float(np.float32(threshold)) if node in children else 0.0)
+            nodes["modes"].append(str(random.choice(modes)) if node in children else "LEAF")
+            nodes["truenodeids"].append(left)
+            nodes["falsenodeids"].append(right)
+            nodes["missing_value_tracks_true"].append(int(random.integers(2)) if node in children else 0)
+            if node not in children:
+                chosen = outputs if width > 1 else [outputs[tree % len(outputs)]]
+                for output in chosen:
+                    weight = random.random() if positive else random.normal()
+                    weights["treeids"].append(tree)
+                    weights["nodeids"].append(node)
+                    weights["ids"].append(output)
+                    weights["weights"].append(float(weight) / 20)
+    return {f"nodes_{name}": items for name, items in nodes.items()} | weights
+
+
+def ensemble(operator: str, lists: dict[str, list[Any]], names: list[str], **more: Any) -> NodeProto:
+    prefix = "class" if operator == "TreeEnsembleClassifier" else "target"
+    named = {key if key.startswith("nodes_") else f"{prefix}_{key}": items for key, items in lists.items()}
+    return helper.make_node(operator, ["x"], names, domain=ML, **named, **more)
+
+
+def classifier(random: np.random.Generator) -> bytes:
+    """Two classes or more, by one score or many, with all transforms that are known."""
+    kind = random.choice(["sigmoid", "probability", "many", "forest"])
+    labels: dict[str, Any] = {"classlabels_int64s": [3, 7]}
+    if kind in {"many", "forest"}:
+        labels = (
+            {"classlabels_strings": ["b", "a", "c"]} if random.random() < 0.5 else {"classlabels_int64s": [5, 1, 9]}
+        )
+    count = len(next(iter(labels.values())))
+    more: dict[str, Any] = {"post_transform": "LOGISTIC" if kind == "sigmoid" else "NONE"}
+    if kind == "many":
+        more["post_transform"] = str(random.choice(["NONE", "LOGISTIC", "SOFTMAX"]))
+    base = {"sigmoid": 1, "probability": 1, "many": count, "forest": count}[kind]
+    if random.random() < 0.5:
+        more["base_values"] = random.normal(size=base).astype(np.float32).tolist()
+    one = kind in {"sigmoid", "probability"}
+    lists = trees(
+        random,
+        [0] if one else list(range(count)),
+        positive=kind == "probability",
+        width=count if kind == "forest" else 1,
+    )
+    if kind == "sigmoid":
+        lists["weights"][0] = -0.01
+    node = ensemble("TreeEnsembleClassifier", lists, ["label", "scores"], **labels, **more)
+    zipped = helper.make_node("ZipMap", ["scores"], ["maps"], domain=ML, **labels)
+    text = "classlabels_strings" in labels
+    outputs = [
+        value("label", "string" if text else "int64", ("N",)),
+        value("scores", shape=("N", count)),
+        helper.make_tensor_sequence_value_info("maps", 1, None),
+    ]
+    outputs[2].type.sequence_type.elem_type.map_type.key_type = 8 if text else 7
+    outputs[2].type.sequence_type.elem_type.map_type.value_type.tensor_type.elem_type = 1
+    return model_bytes(graph([node, zipped], [value("x", shape=("N", FEATURES))], outputs))
+
+
+def regressor(random: np.random.Generator) -> bytes:
+    targets = int(random.integers(1, 4))
+    width = targets if random.random() < 0.5 else 1
+    more: dict[str, Any] = {"n_targets": targets, "post_transform": "NONE"}
+    if random.random() < 0.5:
+        more["base_values"] = random.normal(size=targets).astype(np.float32).tolist()
+    lists = trees(random, list(range(targets)), positive=False, width=width)
+    node = ensemble("TreeEnsembleRegressor", lists, ["y"], **more)
+    return model_bytes(graph([node], [value("x", shape=("N", FEATURES))], [value("y", shape=("N", targets))]))
+
+
+def pipeline(random: np.random.Generator) -> bytes:
+    """Imputer, scaler and normalizer before a linear model, and arithmetic after it."""
+    classes = int(random.integers(2, 5))
+
+    def floats(count: int) -> list[float]:
+        numbers: list[float] = random.normal(size=count).astype(np.float32).tolist()
+        return numbers
+
+    norm = str(random.choice(["L1", "L2", "MAX"]))
+    nodes = [
+        helper.make_node("Imputer", ["x"], ["a"], domain=ML, imputed_value_floats=floats(FEATURES),
+                         replaced_value_float=float(random.choice([np.nan, 0.0]))),
+        helper.make_node("Scaler", ["a"], ["b"], domain=ML, offset=floats(FEATURES), scale=floats(FEATURES)),
+        helper.make_node("Normalizer", ["b"], ["c"], domain=ML, norm=norm),
+        helper.make_node("LinearRegressor", ["c"], ["d"], domain=ML, coefficients=floats(FEATURES * classes),
+                         intercepts=floats(classes), targets=classes),
+        helper.make_node("Cast", ["d"], ["wide"], to=11),
+        helper.make_node("Sum", ["wide", "wide"], ["twice"]),
+        helper.make_node("Cast", ["twice"], ["y"], to=1),
+        helper.make_node("LinearClassifier", ["c"], ["label", "p"], domain=ML, coefficients=floats(FEATURES * classes),
+                         intercepts=floats(classes), classlabels_ints=list(range(10, 10 + classes)),
+                         post_transform=str(random.choice(["NONE", "LOGISTIC", "SOFTMAX"]))),
+        *(helper.make_node(name, [before, "k"], [after])
+          for name, before, after in (("Mul", "p", "e"), ("Add", "e", "f"), ("Sub", "f", "g"), ("Div", "g", "scores"))),
+        helper.make_node("Identity", ["label"], ["same"]),
+        helper.make_node("Cast", ["same"], ["out"], to=7),
+    ]  # fmt: skip
+    outputs = [value("y", shape=("N", classes)), value("scores", shape=("N", classes)), value("out", "int64", ("N",))]
+    constant = models.constant("k", np.abs(floats(classes)).tolist(), "float32")
+    return model_bytes(graph(nodes, [value("x", shape=("N", FEATURES))], outputs, [constant]))
+
+
+def rows(random: np.random.Generator, count: int) -> Array:
+    x = random.normal(size=(count, FEATURES)).astype(np.float32)
+    spots = random.random(x.shape) < 0.2
+    x[spots] = random.choice(ODD, size=int(spots.sum()))
+    return x
+
+
+@pytest.mark.parametrize("make", [classifier, regressor, pipeline])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_answers_are_those_of_onnxruntime(seed: int, make: Any, assert_same: Any, assert_close: Any) -> None:
+    random = np.random.default_rng(seed)
+    content = make(random)
+    native, other = (glowplug.load(content, engine=engine) for engine in ("native", "onnxruntime"))
+    assert (native.explain()["engine"], other.explain()["engine"]) == ("native", "onnxruntime")
+    assert [spec.name for spec in native.outputs] == [spec.name for spec in other.outputs]
+    x = rows(random, 333)
+    if make is pipeline:
+        x[~np.isfinite(x) | (np.abs(x) > 1e9)] = np.nan
+    expected = onnxruntime.InferenceSession(content).run(None, {"x": x})
+    with np.errstate(all="ignore"):
+        for part in (x, x[:1], x[:7]):
+            answers = native.run(part)
+            for got, want in zip(answers.values(), expected, strict=True):
+                assert_close(got, want[: len(part)])
+    whole = native.run(x)
+    apart = [native.run(x[at : at + 1]) for at in range(20)]
+    for name, answer in whole.items():
+        for at, one in enumerate(apart):
+            assert_same(one[name], answer[at : at + 1])
+
+
+UNKNOWN: dict[str, Callable[[], bytes]] = {
+    "the operator Relu is not known": lambda: of_one("Relu"),
+    "no operator of ai.onnx.ml": lambda: of_one("Identity"),
+    "the mode BRANCH_EQ": lambda: regressor_with(modes=("BRANCH_EQ",)),
+    "an attribute that is not known": lambda: regressor_with(surprise=1),
+    "aggregate_function": lambda: regressor_with(aggregate_function="MAX"),
+    "post_transform": lambda: regressor_with(post_transform="PROBIT"),
+    "nodes in a circle|a child that is not there|no root leads to": lambda: regressor_with(broken=True),
+}
+
+
+def of_one(operator: str) -> bytes:
+    node = helper.make_node(operator, ["x"], ["y"])
+    return model_bytes(graph([node], [value("x", shape=("N", 2))], [value("y", shape=("N", 2))]))
+
+
+def regressor_with(*, modes: tuple[str, ...] = MODES, broken: bool = False, **more: Any) -> bytes:
+    lists = trees(np.random.default_rng(4), [0], positive=False, width=1, modes=modes)
+    if broken:
+        lists["nodes_truenodeids"][0] = 0
+    node = ensemble("TreeEnsembleRegressor", lists, ["y"], **({"n_targets": 1} | more))
+    return model_bytes(graph([node], [value("x", shape=("N", FEATURES))], [value("y", shape=("N", 1))]))
+
+
+@pytest.mark.parametrize("problem", UNKNOWN)
+def test_what_is_not_known_is_onnxruntimes(problem: str) -> None:
+    content = UNKNOWN[problem]()
+    with pytest.raises(glowplug.UnsupportedModelError, match=f"own engine.*({problem})"):
+        glowplug.load(content, engine="native")
+    try:
+        why = glowplug.load(content).explain()
+    except glowplug.ModelError:
+        return
+    assert why["engine"] == "onnxruntime"
+
+
+def test_the_runtime_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(classifier(np.random.default_rng(1)))
+    program = (
+        f"import sys, glowplug\nm = glowplug.load({str(path)!r})\nprint(m.predict_rows([[0.5] * {FEATURES}]))\n"
+        "maps = open('/proc/self/maps').read() if sys.platform == 'linux' else ''\n"
+        "print('onnxruntime' in maps, 'numpy' in sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.splitlines()[1] == "False False"
+
+
+def test_engines_are_told_apart() -> None:
+    content = regressor(np.random.default_rng(2))
+    native, other = (glowplug.load(content, engine=engine) for engine in ("auto", "onnxruntime"))
+    assert "knows every operator" in native.explain()["why"]
+    assert "walks" in native.explain()["kernel"]
+    assert other.explain()["why"] == "onnxruntime, as asked for"
+    assert other.explain()["kernel"] == ""
+    with pytest.raises(glowplug.OptionError, match="engine"):
+        glowplug.load(content, engine="tensorrt")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="engine"):
+        glowplug.load(content, engine=1)  # type: ignore[arg-type]
