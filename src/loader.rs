@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::time::Instant;
 
 use crate::engine::Engine;
@@ -15,6 +17,8 @@ use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
 use crate::trees::read_lightgbm;
 
+/// Bytes of a file that are read at once.
+const READ_AT_ONCE: usize = 64 * 1024;
 /// From so many products a row on, threads work inside operators. With two, a perceptron of 6 million weights took 0.75 of the
 /// time for 1 and for 10 rows, which row threads leave to one of them; at 1,000 rows both ways scaled by 1.8, at 10,000 rows
 /// 1.6 inside operators and 1.9 by rows (`benches/throughput.py --models wide`).
@@ -51,7 +55,7 @@ impl EngineLoader {
                 return Err(Error::new(ErrorKind::Unsupported, name, problem, fix));
             }
             Format::LightGbm => {
-                let (trees, features) = read_lightgbm(&content(source, name)?, name)?;
+                let (trees, features) = read_lightgbm(open(source, name)?, name)?;
                 facts.features = features;
                 (Box::new(NativeEngine::of_trees(trees, name)), plan_row_threads(options))
             }
@@ -104,13 +108,24 @@ fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &Mo
     }
 }
 
+fn open<'a>(source: ModelSource<'a>, name: &str) -> Result<Box<dyn BufRead + 'a>> {
+    match source {
+        ModelSource::Bytes(bytes) => Ok(Box::new(bytes)),
+        ModelSource::File(path) => match File::open(path) {
+            Ok(file) => Ok(Box::new(BufReader::with_capacity(READ_AT_ONCE, file))),
+            Err(error) => Err(unreadable(name, &error)),
+        },
+    }
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::ModelRead, name, format!("cannot be read: {error}"), "check the path and its disk")
+}
+
 fn content<'a>(source: ModelSource<'a>, name: &str) -> Result<Cow<'a, [u8]>> {
     match source {
         ModelSource::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
-        ModelSource::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| {
-            let problem = format!("cannot be read: {error}");
-            Error::new(ErrorKind::ModelRead, name, problem, "check the path and its disk")
-        }),
+        ModelSource::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| unreadable(name, &error)),
     }
 }
 

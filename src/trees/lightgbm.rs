@@ -4,6 +4,7 @@
 //! links those of `ConvertOutput` in `src/objective`.
 
 use std::collections::HashMap;
+use std::io::BufRead;
 use std::str::FromStr;
 
 use super::{Builder, Ensemble, Link, Rule, Split};
@@ -11,19 +12,29 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// More outputs than any model has; above it the number is taken for a broken file.
 const MOST_OUTPUTS: usize = 1 << 16;
+/// Keys before the first tree.
+const HEAD: [&str; 5] = ["max_feature_idx", "num_tree_per_iteration", "objective", "average_output", "feature_names"];
+/// Keys of a tree; about as many again are statistics of the training.
+const TREE: [&str; 10] = [
+    "is_linear",
+    "num_leaves",
+    "leaf_value",
+    "split_feature",
+    "threshold",
+    "decision_type",
+    "left_child",
+    "right_child",
+    "cat_boundaries",
+    "cat_threshold",
+];
 
-/// The lines of one block as keys and values.
-type Block<'a> = HashMap<&'a str, &'a str>;
+/// The lines of one block that are needed, as keys and values.
+type Block = HashMap<&'static str, String>;
 
-/// Reads a model; also the names of its columns.
-pub fn read_lightgbm(bytes: &[u8], subject: &str) -> Result<(Ensemble, Option<Vec<String>>)> {
-    let text = String::from_utf8_lossy(bytes);
-    // What follows are importances and parameters of the training.
-    let Some((model, _)) = text.split_once("\nend of trees") else {
-        return Err(bad(subject, "ends before the line `end of trees`"));
-    };
-    let mut parts = model.split("\nTree=");
-    let head = block(parts.next().unwrap_or_default());
+/// Reads a model line by line, so that of a large file no more than a tree is in memory; also the names of its columns.
+pub fn read_lightgbm(mut source: impl BufRead, subject: &str) -> Result<(Ensemble, Option<Vec<String>>)> {
+    let mut line = Vec::new();
+    let (head, mut goes_on) = block(&mut source, &mut line, &HEAD, subject)?;
     // An `int` there.
     let last = number::<u32>(&head, "max_feature_idx", subject)?.min(i32::MAX.unsigned_abs());
     let features = last as usize + 1;
@@ -31,11 +42,13 @@ pub fn read_lightgbm(bytes: &[u8], subject: &str) -> Result<(Ensemble, Option<Ve
     if !(1..=MOST_OUTPUTS).contains(&outputs) {
         return Err(bad(subject, &format!("has `num_tree_per_iteration={outputs}`, expected 1 to {MOST_OUTPUTS}")));
     }
-    let link = link(head.get("objective").copied().unwrap_or_default(), subject)?;
+    let link = link(head.get("objective").map_or("", String::as_str), subject)?;
     let mut ensemble = Builder::new(subject, features, outputs, link);
     ensemble.take_near_zero_for_zero();
-    for part in parts {
-        let (splits, leaves, categories) = tree(&block(part), subject)?;
+    while goes_on {
+        let lines;
+        (lines, goes_on) = block(&mut source, &mut line, &TREE, subject)?;
+        let (splits, leaves, categories) = tree(&lines, subject)?;
         let output = ensemble.len() % outputs;
         ensemble.push(output..output + 1, &splits, &leaves, &categories)?;
     }
@@ -49,6 +62,34 @@ pub fn read_lightgbm(bytes: &[u8], subject: &str) -> Result<(Ensemble, Option<Ve
     Ok((ensemble.finish()?, names.filter(|names| names.len() == features)))
 }
 
+/// The lines of `keys` up to the next tree, and whether there is one.
+fn block(source: &mut impl BufRead, line: &mut Vec<u8>, keys: &[&'static str], subject: &str) -> Result<(Block, bool)> {
+    let mut block = Block::new();
+    loop {
+        line.clear();
+        let length = source.read_until(b'\n', line).map_err(|error| {
+            let problem = format!("cannot be read: {error}");
+            Error::new(ErrorKind::ModelRead, subject, problem, "check the file and its disk")
+        })?;
+        if length == 0 {
+            return Err(bad(subject, "ends before the line `end of trees`"));
+        }
+        let text = line.trim_ascii_end();
+        let end = text.iter().position(|byte| *byte == b'=').unwrap_or(text.len());
+        let (key, value) = (&text[..end], text.get(end + 1..).unwrap_or_default());
+        match key {
+            b"Tree" => return Ok((block, true)),
+            // What follows are importances and parameters of the training.
+            b"end of trees" => return Ok((block, false)),
+            _ => {
+                if let Some(known) = keys.iter().find(|known| known.as_bytes() == key) {
+                    block.insert(known, String::from_utf8_lossy(value).into_owned());
+                }
+            }
+        }
+    }
+}
+
 fn bad(subject: &str, problem: &str) -> Error {
     let fix = "the file is truncated or corrupt; write it again with `Booster.save_model`";
     Error::new(ErrorKind::Model, subject, format!("not a valid LightGBM model: {problem}"), fix)
@@ -59,18 +100,14 @@ fn unsupported(subject: &str, what: &str) -> Error {
     Error::new(ErrorKind::Unsupported, subject, format!("uses {what}, which is not read from LightGBM's files"), fix)
 }
 
-fn block(text: &str) -> Block<'_> {
-    text.lines().map(|line| line.trim_end().split_once('=').unwrap_or((line.trim_end(), ""))).collect()
-}
-
-fn number<T: FromStr>(block: &Block<'_>, key: &str, subject: &str) -> Result<T> {
+fn number<T: FromStr>(block: &Block, key: &str, subject: &str) -> Result<T> {
     let text = block.get(key).ok_or_else(|| bad(subject, &format!("`{key}` is missing")))?;
     text.parse().map_err(|_| bad(subject, &format!("`{key}` is {text:?}, expected a whole number")))
 }
 
 /// A list; one that is left out is empty.
-fn list<T: FromStr>(block: &Block<'_>, key: &str, subject: &str) -> Result<Vec<T>> {
-    let items = block.get(key).copied().unwrap_or_default().split_ascii_whitespace();
+fn list<T: FromStr>(block: &Block, key: &str, subject: &str) -> Result<Vec<T>> {
+    let items = block.get(key).map_or("", String::as_str).split_ascii_whitespace();
     items
         .map(|item| item.parse().map_err(|_| bad(subject, &format!("`{key}` has {item:?}, expected a number"))))
         .collect()
@@ -78,8 +115,8 @@ fn list<T: FromStr>(block: &Block<'_>, key: &str, subject: &str) -> Result<Vec<T
 
 type Tree = (Vec<Split>, Vec<f64>, Vec<Vec<u32>>);
 
-fn tree(block: &Block<'_>, subject: &str) -> Result<Tree> {
-    if block.get("is_linear").is_some_and(|value| *value != "0") {
+fn tree(block: &Block, subject: &str) -> Result<Tree> {
+    if block.get("is_linear").is_some_and(|value| value != "0") {
         return Err(unsupported(subject, "linear leaves (`linear_tree`)"));
     }
     let leaves: Vec<f64> = list(block, "leaf_value", subject)?;
@@ -132,7 +169,7 @@ fn set_number(threshold: f64, subject: &str) -> Result<u32> {
 }
 
 /// Sets of categories as bits: set `i` is from `cat_boundaries[i]` to `cat_boundaries[i + 1]` of `cat_threshold`.
-fn categories(block: &Block<'_>, subject: &str) -> Result<Vec<Vec<u32>>> {
+fn categories(block: &Block, subject: &str) -> Result<Vec<Vec<u32>>> {
     let bounds: Vec<usize> = list(block, "cat_boundaries", subject)?;
     let bits: Vec<u32> = list(block, "cat_threshold", subject)?;
     let set = |ends: &[usize]| {

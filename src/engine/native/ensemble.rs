@@ -41,8 +41,55 @@ const NODES: [&str; 10] = [
     "base_values",
 ];
 
-/// The weights of one leaf, as (output, weight).
-type Weights = Vec<(usize, f64)>;
+/// A weight of a leaf, as (output, weight).
+type Weight = (usize, f64);
+
+/// Where nodes are by tree and number. Converters number them one after the other: then nothing is looked up.
+struct Index<'a> {
+    ids: &'a [(i64, i64)],
+    /// Where each tree starts.
+    trees: HashMap<i64, usize>,
+    /// All nodes, if they are not numbered so.
+    others: HashMap<(i64, i64), usize>,
+}
+
+impl<'a> Index<'a> {
+    /// Nothing if two nodes have one number.
+    fn new(ids: &'a [(i64, i64)]) -> Option<Self> {
+        let mut trees = HashMap::new();
+        let mut start = 0;
+        let mut is_in_order = true;
+        for tree in ids.chunk_by(|a, b| a.0 == b.0) {
+            is_in_order &= trees.insert(tree[0].0, start).is_none() && (0..).zip(tree).all(|(at, (_, id))| at == *id);
+            start += tree.len();
+        }
+        let others = if is_in_order { HashMap::new() } else { ids.iter().copied().zip(0..).collect() };
+        (is_in_order || others.len() == ids.len()).then_some(Self { ids, trees, others })
+    }
+
+    fn get(&self, tree: i64, node: i64) -> Option<usize> {
+        if !self.others.is_empty() {
+            return self.others.get(&(tree, node)).copied();
+        }
+        let at = self.trees.get(&tree)? + usize::try_from(node).ok()?;
+        self.ids.get(at).filter(|id| **id == (tree, node)).map(|_| at)
+    }
+}
+
+/// The weights of all leaves.
+struct Weights {
+    /// Those of one node after the other.
+    all: Vec<Weight>,
+    /// Where those of each node end.
+    ends: Vec<usize>,
+}
+
+impl Weights {
+    fn of(&self, node: usize) -> &[Weight] {
+        let start = node.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.all[start..self.ends[node]]
+    }
+}
 
 /// Reads the trees of `node` for `outputs` outputs and rows of `features` numbers; `more` attributes are known elsewhere.
 ///
@@ -77,15 +124,12 @@ pub(super) fn read(
     {
         return Err(unknown("lists of different lengths for its nodes"));
     }
-    let index: HashMap<(i64, i64), usize> = ids.iter().copied().zip(0..).collect();
-    if index.len() != ids.len() {
-        return Err(unknown("two nodes of one number"));
-    }
+    let index = Index::new(&ids).ok_or_else(|| unknown("two nodes of one number"))?;
     let weights = read_weights(node, names, outputs, &index)?;
-    let mut used: Vec<usize> = weights.values().flatten().map(|(output, _)| *output).collect();
+    let mut used: Vec<usize> = weights.all.iter().map(|(output, _)| *output).collect();
     used.sort_unstable();
     used.dedup();
-    let is_positive = weights.values().flatten().all(|(_, weight)| *weight >= 0.0);
+    let is_positive = weights.all.iter().all(|(_, weight)| *weight >= 0.0);
     // One output stands for itself whatever its number is.
     let shift = if used.len() == 1 { used[0] } else { 0 };
     let width = if used.len() == 1 { 1 } else { outputs };
@@ -121,13 +165,8 @@ pub(super) fn read(
     Ok(Sums { trees, base, outputs: used, is_complete: complete.into_iter().all(|known| known), is_positive })
 }
 
-/// The weights of leaves by the index of their node.
-fn read_weights(
-    node: &FullNode<'_>,
-    names: &Names,
-    outputs: usize,
-    index: &HashMap<(i64, i64), usize>,
-) -> Planned<HashMap<usize, Weights>> {
+/// The weights of leaves.
+fn read_weights(node: &FullNode<'_>, names: &Names, outputs: usize, index: &Index<'_>) -> Planned<Weights> {
     let lists = (node.ints(names.trees), node.ints(names.nodes), node.ints(names.outputs), node.floats(names.weights));
     let (Some(trees), Some(nodes), Some(targets), Some(values)) = lists else {
         return Err(format!("{} has weights of another kind", node.operator));
@@ -135,20 +174,27 @@ fn read_weights(
     if [nodes.len(), targets.len(), values.len()].iter().any(|count| *count != trees.len()) {
         return Err(format!("{} has lists of different lengths for its leaves", node.operator));
     }
-    let mut weights: HashMap<usize, Weights> = HashMap::new();
+    let mut weights: Vec<(usize, Weight)> = Vec::with_capacity(values.len());
     for (((tree, leaf), output), value) in trees.iter().zip(nodes).zip(targets).zip(values) {
-        let at = index.get(&(*tree, *leaf));
+        let at = index.get(*tree, *leaf);
         let output = usize::try_from(*output).ok().filter(|output| *output < outputs);
         let (Some(at), Some(output)) = (at, output) else {
             return Err(format!("{} has a weight for a leaf or output that is not there", node.operator));
         };
-        let of_leaf = weights.entry(*at).or_default();
-        if of_leaf.iter().any(|(known, _)| *known == output) {
-            return Err(format!("{} has two weights for one output of a leaf", node.operator));
-        }
-        of_leaf.push((output, f64::from(*value)));
+        weights.push((at, (output, f64::from(*value))));
     }
-    Ok(weights)
+    weights.sort_by_key(|(at, (output, _))| (*at, *output));
+    if weights.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1.0 == pair[1].1.0) {
+        return Err(format!("{} has two weights for one output of a leaf", node.operator));
+    }
+    let mut ends = vec![0; index.ids.len()];
+    weights.iter().for_each(|(at, _)| ends[*at] += 1);
+    let mut end = 0;
+    for count in &mut ends {
+        end += *count;
+        *count = end;
+    }
+    Ok(Weights { all: weights.into_iter().map(|(_, weight)| weight).collect(), ends })
 }
 
 struct Nodes<'a> {
@@ -163,27 +209,29 @@ struct Nodes<'a> {
 /// Reads one tree from its root down, so that parents come before their children.
 struct Reader<'a> {
     nodes: &'a Nodes<'a>,
-    index: &'a HashMap<(i64, i64), usize>,
-    weights: &'a HashMap<usize, Weights>,
+    index: &'a Index<'a>,
+    weights: &'a Weights,
     tree: i64,
     known: Vec<usize>,
 }
 
 impl<'a> Reader<'a> {
-    fn read(&mut self, root: i64) -> Result<(Vec<Split>, Vec<&'a Weights>), String> {
-        let (mut splits, mut leaves): (Vec<Split>, Vec<&Weights>) = (Vec::new(), Vec::new());
+    fn read(&mut self, root: i64) -> Result<(Vec<Split>, Vec<&'a [Weight]>), String> {
+        let (mut splits, mut leaves): (Vec<Split>, Vec<&[Weight]>) = (Vec::new(), Vec::new());
         let mut open: Vec<(i64, Option<(usize, usize)>)> = vec![(root, None)];
         while let Some((id, parent)) = open.pop() {
-            let at = *self.index.get(&(self.tree, id)).ok_or("a child that is not there")?;
+            let at = self.index.get(self.tree, id).ok_or("a child that is not there")?;
             self.known.push(at);
-            if self.known.len() > self.index.len() {
+            if self.known.len() > self.index.ids.len() {
                 return Err("nodes in a circle".to_owned());
             }
             let child = if self.nodes.modes[at] == "LEAF" {
-                leaves.push(self.weights.get(&at).ok_or("a leaf without a weight")?);
+                leaves.push(
+                    Some(self.weights.of(at)).filter(|weights| !weights.is_empty()).ok_or("a leaf without a weight")?,
+                );
                 i32::try_from(leaves.len()).map(|count| -count)
             } else {
-                if self.weights.contains_key(&at) {
+                if !self.weights.of(at).is_empty() {
                     return Err("a weight in a node that is no leaf".to_owned());
                 }
                 let index = splits.len();
