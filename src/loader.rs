@@ -15,7 +15,7 @@ use crate::options::{Batch, EngineChoice, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
-use crate::trees::read_lightgbm;
+use crate::trees::{read_lightgbm, read_xgboost};
 
 /// Bytes of a file that are read at once.
 const READ_AT_ONCE: usize = 64 * 1024;
@@ -49,10 +49,15 @@ impl EngineLoader {
                     (Box::new(engine.because(why)), threads)
                 }
             },
-            Format::LightGbm if options.engine == EngineChoice::OnnxRuntime => {
-                let problem = "is a file of LightGBM, which ONNX Runtime does not read";
+            _ if options.engine == EngineChoice::OnnxRuntime => {
+                let problem = "is a tree library's own file, which ONNX Runtime does not read";
                 let fix = "leave `engine` out, or convert the model to ONNX";
                 return Err(Error::new(ErrorKind::Unsupported, name, problem, fix));
+            }
+            Format::XgBoost => {
+                let model = read_xgboost(&content(source, name)?, name)?;
+                facts.features = model.features;
+                (Box::new(NativeEngine::of_single_trees(model.trees, model.is_class, name)), plan_row_threads(options))
             }
             Format::LightGbm => {
                 let (trees, features) = read_lightgbm(open(source, name)?, name)?;

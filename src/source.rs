@@ -104,6 +104,9 @@ fn examine(source: &mut (impl Read + Seek), length: u64, subject: &str) -> Resul
     if LIGHTGBM_TEXT.iter().any(|mark| head.starts_with(mark)) {
         return Ok(ModelFacts { format: Format::LightGbm, ..ModelFacts::default() });
     }
+    if looks_like_xgboost(&head) {
+        return Ok(ModelFacts { format: Format::XgBoost, ..ModelFacts::default() });
+    }
     let error = match scan(source, subject) {
         Ok(ModelFacts { zero_groups, .. }) if !zero_groups.is_empty() => {
             let problem = format!("operator `{}` has the attribute `group` 0, expected at least 1", zero_groups[0]);
@@ -122,6 +125,12 @@ fn examine(source: &mut (impl Read + Seek), length: u64, subject: &str) -> Resul
         }
         None => error,
     })
+}
+
+/// An object whose first key is `learner`, in JSON or with the length as UBJSON has it.
+fn looks_like_xgboost(head: &[u8]) -> bool {
+    let Some(rest) = head.trim_ascii_start().strip_prefix(b"{") else { return false };
+    rest.trim_ascii_start().starts_with(b"\"learner\"") || rest.starts_with(b"L\0\0\0\0\0\0\0\x07learner")
 }
 
 /// The stamp of a regular file; anything else (a folder, a pipe that would block, a device without end) is refused.

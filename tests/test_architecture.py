@@ -125,7 +125,7 @@ CRATES: dict[str, set[str]] = {
     "numpy": {"py"},
     "ort": {"engine/ort"},
     "libloading": {"engine/ort"},
-    "jiter": {"json"},
+    "jiter": {"json", "trees"},
     "zmij": {"json"},
     "libc": {"fork"},
     "blake3": {"digest"},

@@ -51,6 +51,8 @@ pub enum Format {
     Onnx,
     /// `LightGBM`'s text.
     LightGbm,
+    /// `XGBoost`'s JSON or UBJSON.
+    XgBoost,
 }
 
 /// Class labels in the order of the probabilities' columns.

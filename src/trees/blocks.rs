@@ -11,6 +11,7 @@
 #![allow(clippy::inline_always, reason = "what is compiled for each set of instructions has to be inlined there")]
 
 use super::columns::Columns;
+use super::single;
 use super::walk::{Forest, Seen};
 
 /// Leaves of the largest tree, as they are numbered by bytes.
@@ -62,6 +63,8 @@ enum Leaves {
 /// All trees as steps.
 #[derive(Debug)]
 pub(super) struct Blocks {
+    /// Whether each sum is rounded to float32.
+    are_single: bool,
     trees: Vec<Tree>,
     steps: Vec<Step>,
     /// In the order of columns.
@@ -70,7 +73,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// The trees of `forest`; nothing if one of them has more leaves than a byte can number or knows categories.
-    pub(super) fn new(forest: &Forest) -> Option<Self> {
+    pub(super) fn new(forest: &Forest, are_single: bool) -> Option<Self> {
         if forest.has_sets() {
             return None;
         }
@@ -111,7 +114,7 @@ impl Blocks {
             step.rank = u8::try_from(place.rank % MOST_RANKS).ok()?;
         }
         let part = |(column, part): (u16, u16)| Part { column: usize::from(column), first: part * MOST_RANKS };
-        Some(Self { trees, steps, parts: parts.into_iter().map(part).collect() })
+        Some(Self { are_single, trees, steps, parts: parts.into_iter().map(part).collect() })
     }
 
     /// Steps that a block takes.
@@ -144,7 +147,7 @@ impl Blocks {
         for tree in &self.trees {
             let at = descend(&self.steps[start..tree.end], &lanes);
             for (output, leaves) in &tree.leaves {
-                leaves.add(&at, &mut sums[*output]);
+                leaves.add(&at, &mut sums[*output], self.are_single);
             }
             start = tree.end;
         }
@@ -163,13 +166,13 @@ impl Leaves {
     }
 
     #[inline(always)]
-    fn add<const ROWS: usize>(&self, at: &Lane<ROWS>, sums: &mut [f64; ROWS]) {
+    fn add<const ROWS: usize>(&self, at: &Lane<ROWS>, sums: &mut [f64; ROWS], are_single: bool) {
         match self {
-            Self::UpTo16(leaves) => add(leaves, at, sums),
-            Self::UpTo32(leaves) => add(leaves, at, sums),
-            Self::UpTo64(leaves) => add(leaves, at, sums),
-            Self::UpTo128(leaves) => add(leaves, at, sums),
-            Self::UpTo256(leaves) => add(leaves, at, sums),
+            Self::UpTo16(leaves) => add(leaves, at, sums, are_single),
+            Self::UpTo32(leaves) => add(leaves, at, sums, are_single),
+            Self::UpTo64(leaves) => add(leaves, at, sums, are_single),
+            Self::UpTo128(leaves) => add(leaves, at, sums, are_single),
+            Self::UpTo256(leaves) => add(leaves, at, sums, are_single),
         }
     }
 }
@@ -181,7 +184,18 @@ fn padded<const SIZE: usize>(leaves: &[f64]) -> Option<Box<[f64; SIZE]>> {
 }
 
 #[inline(always)]
-fn add<const SIZE: usize, const ROWS: usize>(leaves: &[f64; SIZE], at: &Lane<ROWS>, sums: &mut [f64; ROWS]) {
+fn add<const SIZE: usize, const ROWS: usize>(
+    leaves: &[f64; SIZE],
+    at: &Lane<ROWS>,
+    sums: &mut [f64; ROWS],
+    are_single: bool,
+) {
+    if are_single {
+        for (sum, at) in sums.iter_mut().zip(&at.0) {
+            *sum = single(*sum + leaves[*at as usize % SIZE]);
+        }
+        return;
+    }
     for (sum, at) in sums.iter_mut().zip(&at.0) {
         // No more than is there: the compiler need not check.
         *sum += leaves[*at as usize % SIZE];

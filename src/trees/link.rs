@@ -13,6 +13,8 @@ pub enum Link {
     SignedSquare,
     /// `ln(1 + exp(x))` of each.
     SoftPlus,
+    /// 1 if it is beyond 0, else 0.
+    Positive,
     /// `exp(x)` over the sum of all.
     Softmax,
 }
@@ -26,6 +28,7 @@ impl Link {
             Self::Exp => |score, _| score.exp(),
             Self::SignedSquare => |score, _| score * score.abs(),
             Self::SoftPlus => |score, _| score.exp().ln_1p(),
+            Self::Positive => |score, _| if score > 0.0 { 1.0 } else { 0.0 },
             Self::Softmax => return softmax(scores),
         };
         let factor = if let Self::Sigmoid(factor) = self { factor } else { 1.0 };

@@ -7,11 +7,13 @@
 mod blocks;
 mod columns;
 mod descend;
+mod document;
 mod instructions;
 mod lightgbm;
 mod link;
 mod tree;
 mod walk;
+mod xgboost;
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -25,6 +27,7 @@ use walk::{Forest, WALKS};
 pub use lightgbm::read_lightgbm;
 pub use link::{Link, softmax};
 pub use tree::{Rule, Split};
+pub use xgboost::{XgBoost, read_xgboost};
 
 /// `LightGBM` takes numbers this close to zero for zero (`kZeroThreshold`, a float32 there).
 const ZERO: f64 = 1e-35_f32 as f64;
@@ -43,6 +46,7 @@ pub struct Builder {
     link: Link,
     divisor: f64,
     is_near_zero_zero: bool,
+    sums: Sums,
     thresholds: Thresholds,
     forest: Forest,
 }
@@ -57,10 +61,20 @@ pub struct Ensemble {
     divisor: f64,
     /// Whether numbers near zero are taken for it.
     is_near_zero_zero: bool,
+    sums: Sums,
     columns: Columns,
     forest: Forest,
     /// Made for the first batch: a process that scores single rows does not pay for them.
     blocks: OnceLock<Option<Batches>>,
+}
+
+/// How leaves are added.
+#[derive(Debug)]
+struct Sums {
+    /// What each output begins with.
+    start: Vec<f64>,
+    /// Whether each sum is rounded to float32.
+    are_single: bool,
 }
 
 /// How batches are scored by blocks.
@@ -78,7 +92,17 @@ impl Builder {
     pub fn new(subject: &str, features: usize, outputs: usize, link: Link) -> Self {
         let subject = subject.to_owned();
         let (thresholds, forest) = (Thresholds::default(), Forest::default());
-        Self { subject, features, outputs, link, divisor: 1.0, is_near_zero_zero: false, thresholds, forest }
+        Self {
+            subject,
+            features,
+            outputs,
+            link,
+            divisor: 1.0,
+            is_near_zero_zero: false,
+            sums: Sums { start: vec![0.0; outputs], are_single: false },
+            thresholds,
+            forest,
+        }
     }
 
     /// Trees so far.
@@ -102,6 +126,11 @@ impl Builder {
         self.is_near_zero_zero = true;
     }
 
+    /// Sums begin with `start`, one number for each output, and are rounded to float32 after each tree.
+    pub fn add_as_float32(&mut self, start: &[f64]) {
+        self.sums = Sums { start: start.to_vec(), are_single: true };
+    }
+
     /// Adds a tree. Its first node is the root; without nodes it is its one leaf. Each leaf has a number for each of the
     /// `to` outputs. Sets of categories have a bit for each whole number.
     pub fn push(&mut self, to: Range<usize>, splits: &[Split], leaves: &[f64], categories: &[Vec<u32>]) -> Result<()> {
@@ -123,7 +152,7 @@ impl Builder {
 
     /// The ensemble.
     pub fn finish(self) -> Result<Ensemble> {
-        let Self { subject, features, outputs, link, divisor, is_near_zero_zero, thresholds, mut forest } = self;
+        let Self { subject, features, outputs, link, divisor, is_near_zero_zero, sums, thresholds, mut forest } = self;
         let columns = forest.finish(thresholds).map_err(|problem| {
             Error::new(
                 ErrorKind::Unsupported,
@@ -132,7 +161,17 @@ impl Builder {
                 "train with fewer features, or convert the model to ONNX",
             )
         })?;
-        Ok(Ensemble { features, outputs, link, divisor, is_near_zero_zero, columns, forest, blocks: OnceLock::new() })
+        Ok(Ensemble {
+            features,
+            outputs,
+            link,
+            divisor,
+            is_near_zero_zero,
+            sums,
+            columns,
+            forest,
+            blocks: OnceLock::new(),
+        })
     }
 }
 
@@ -176,7 +215,9 @@ impl Ensemble {
                 *value = 0.0;
             }
         }
-        scores.fill(0.0);
+        for scores in scores.chunks_exact_mut(self.outputs) {
+            scores.copy_from_slice(&self.sums.start);
+        }
         let count = scores.len() / self.outputs;
         let mut done = 0;
         while done < count {
@@ -199,7 +240,7 @@ impl Ensemble {
 
     fn batches(&self) -> Option<&Batches> {
         let make = || {
-            let blocks = Blocks::new(&self.forest)?;
+            let blocks = Blocks::new(&self.forest, self.sums.are_single)?;
             let walk = self.forest.len().max(1) * (self.forest.mean_depth() + MORE_STEPS) * STEP_OF_WALK;
             let fewest = (blocks.steps() * STEP_OF_BLOCK).div_ceil(walk).max(2);
             let [large, small] = Instructions::for_blocks();
@@ -210,14 +251,14 @@ impl Ensemble {
 
     /// Adds the leaves of up to [`LARGE`] rows; says how many.
     fn add_large(&self, batches: &Batches, how: Instructions, rows: &[f64], scores: &mut [f64]) -> usize {
-        let mut sums = vec![[0.0; LARGE]; self.outputs];
+        let mut sums: Vec<_> = self.sums.start.iter().map(|start| [*start; LARGE]).collect();
         how.add_large(&batches.blocks, &self.columns, part(rows, LARGE * self.features), self.features, &mut sums);
         self.give(&sums, scores)
     }
 
     /// Adds the leaves of up to [`SMALL`] rows; says how many.
     fn add_small(&self, batches: &Batches, how: Instructions, rows: &[f64], scores: &mut [f64]) -> usize {
-        let mut sums = vec![[0.0; SMALL]; self.outputs];
+        let mut sums: Vec<_> = self.sums.start.iter().map(|start| [*start; SMALL]).collect();
         how.add_small(&batches.blocks, &self.columns, part(rows, SMALL * self.features), self.features, &mut sums);
         self.give(&sums, scores)
     }
@@ -259,7 +300,11 @@ impl Ensemble {
             let mut values = vec![0.0; self.forest.len()];
             self.forest.leaves_of_row(ranks, |tree, leaf| values[tree] = self.forest.value(tree, leaf));
             // In a register: through memory, each tree would wait for the one before.
-            *score = values.iter().fold(*score, |sum, value| sum + value);
+            *score = if self.sums.are_single {
+                values.iter().fold(*score, |sum, value| single(sum + value))
+            } else {
+                values.iter().fold(*score, |sum, value| sum + value)
+            };
             return;
         }
         let mut leaves = vec![0; self.forest.len()];
@@ -273,6 +318,9 @@ impl Ensemble {
         let scores = &mut scores[self.forest.output(tree)..];
         for (score, value) in scores.iter_mut().zip(self.forest.values(tree, leaf)) {
             *score += value;
+            if self.sums.are_single {
+                *score = single(*score);
+            }
         }
     }
 
@@ -289,6 +337,14 @@ impl Ensemble {
             }
         }
     }
+}
+
+/// Rounded to float32. A sum of two of them in float64, rounded, is their sum in float32: float64 has more than twice the
+/// bits and two.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "that is what it is for")]
+fn single(value: f64) -> f64 {
+    f64::from(value as f32)
 }
 
 fn part(rows: &[f64], most: usize) -> &[f64] {

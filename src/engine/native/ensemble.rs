@@ -188,7 +188,9 @@ fn read_weights(node: &FullNode<'_>, names: &Names, outputs: usize, index: &Inde
         return Err(format!("{} has two weights for one output of a leaf", node.operator));
     }
     let mut ends = vec![0; index.ids.len()];
-    weights.iter().for_each(|(at, _)| ends[*at] += 1);
+    for (at, _) in &weights {
+        ends[*at] += 1;
+    }
     let mut end = 0;
     for count in &mut ends {
         end += *count;
