@@ -46,6 +46,11 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
     imports = [row["import, CPU ms"] - row["bare, CPU ms"] for row in cold]
     mlp = [row for row in single if row["model"] == small]
     trees = [row for row in quota if row["model"] in {"LightGBM 500×31", "random forest 100×12"} and row["rows"] == 100]
+    cold_trees, used = rows("trees cold"), "CPU beyond bare, ms"
+
+    def of_trees(count: int, ratio: str) -> list[float]:
+        return [row[ratio] for row in rows("trees") if row["rows"] == count]
+
     return [
         at_most("cold start CPU beyond the bare interpreter, small model: ≤ 0.2 of onnxruntime's",
                 [row["CPU beyond"] for row in cold if row["model"] == small], 0.2),
@@ -64,6 +69,16 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
         at_least("p99 under quotas: ≥ 1 × onnxruntime with one thread", [row["p99 × 1 thread"] for row in quota], 1),
         at_least("p99 of 100 rows of trees under quotas: ≥ 5 × onnxruntime's default",
                  [row["p99 × default"] for row in trees], 5),
+        at_least("trees, 10,000 rows: ≥ 20 × onnxruntime", of_trees(10_000, "× onnxruntime"), 20),
+        at_least("trees, 10,000 rows: ≥ 8 × the library", of_trees(10_000, "× library"), 8),
+        at_least("trees, one row: ≥ 5 × onnxruntime", of_trees(1, "× onnxruntime"), 5),
+        at_least("trees, 10 rows: ≥ 3 × the library", of_trees(10, "× library"), 3),
+        at_most("LightGBM 500×31 leaves, cold process: ≤ 12 ms CPU beyond the bare interpreter",
+                [row[used] for row in cold_trees if row["model"].endswith("500×31 leaves")], 12),
+        at_most("LightGBM 500×255 leaves, cold process: ≤ 40 ms CPU beyond the bare interpreter",
+                [row[used] for row in cold_trees if row["model"].endswith("500×255 leaves")], 40),
+        at_most("LightGBM, cold process: ≤ 8 MB beyond the bare interpreter",
+                [row["peak beyond bare, MB"] for row in cold_trees], 8),
     ]  # fmt: skip
 
 

@@ -1,0 +1,109 @@
+"""What converters make of real models runs natively, and answers as onnxruntime does."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import lightgbm
+import numpy as np
+import onnxruntime
+import pytest
+import xgboost
+from onnxmltools import convert_lightgbm, convert_xgboost
+from onnxmltools.convert.common.data_types import FloatTensorType
+from skl2onnx import to_onnx
+from sklearn import ensemble, linear_model, preprocessing, tree
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+
+import glowplug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COLUMNS = 6
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(300, COLUMNS)).astype(np.float32)
+TWO = (X[:, 0] > 0).astype(int)
+THREE = np.digitize(X[:, 0], [-0.5, 0.5])
+NUMBERS = X[:, 0] * 2 + X[:, 1] ** 2
+TYPES = [("x", FloatTensorType([None, COLUMNS]))]
+
+
+def of_lightgbm(model: Any, y: Any, **more: Any) -> bytes:
+    fitted = model.set_params(n_estimators=10, verbose=-1, n_jobs=1).fit(X, y)
+    content: bytes = convert_lightgbm(fitted, initial_types=TYPES, target_opset=15, **more).SerializeToString()
+    return content
+
+
+def of_xgboost(model: Any, y: Any) -> bytes:
+    fitted = model.set_params(n_estimators=10, n_jobs=1).fit(X, y)
+    content: bytes = convert_xgboost(fitted, initial_types=TYPES, target_opset=15).SerializeToString()
+    return content
+
+
+def of_sklearn(model: Any, y: Any, **more: Any) -> bytes:
+    content: bytes = to_onnx(model.fit(X, y), X[:1], target_opset=15, **more).SerializeToString()
+    return content
+
+
+WORDS = np.array(["no", "yes"])[TWO]
+MODELS: dict[str, Callable[[], bytes]] = {
+    "LGBMClassifier": lambda: of_lightgbm(lightgbm.LGBMClassifier(), TWO),
+    "LGBMClassifier, a matrix": lambda: of_lightgbm(lightgbm.LGBMClassifier(), TWO, zipmap=False),
+    "LGBMClassifier of three": lambda: of_lightgbm(lightgbm.LGBMClassifier(), THREE),
+    "LGBMRegressor": lambda: of_lightgbm(lightgbm.LGBMRegressor(), NUMBERS),
+    "LGBMRegressor in parts": lambda: of_lightgbm(lightgbm.LGBMRegressor(), NUMBERS, split=3),
+    "XGBClassifier": lambda: of_xgboost(xgboost.XGBClassifier(), TWO),
+    "XGBClassifier of three": lambda: of_xgboost(xgboost.XGBClassifier(), THREE),
+    "XGBRegressor": lambda: of_xgboost(xgboost.XGBRegressor(), NUMBERS),
+    "DecisionTreeClassifier": lambda: of_sklearn(tree.DecisionTreeClassifier(), THREE),
+    "RandomForestClassifier": lambda: of_sklearn(ensemble.RandomForestClassifier(9, random_state=0), TWO),
+    "RandomForestClassifier of words": lambda: of_sklearn(ensemble.RandomForestClassifier(9, random_state=0), WORDS),
+    "RandomForestClassifier of three": lambda: of_sklearn(ensemble.RandomForestClassifier(9, random_state=0), THREE),
+    "RandomForestRegressor": lambda: of_sklearn(ensemble.RandomForestRegressor(9, random_state=0), NUMBERS),
+    "ExtraTreesClassifier": lambda: of_sklearn(ensemble.ExtraTreesClassifier(9, random_state=0), THREE),
+    "GradientBoostingClassifier": lambda: of_sklearn(ensemble.GradientBoostingClassifier(n_estimators=9), TWO),
+    "GradientBoostingClassifier of three": lambda: of_sklearn(
+        ensemble.GradientBoostingClassifier(n_estimators=9), THREE
+    ),
+    "GradientBoostingRegressor": lambda: of_sklearn(ensemble.GradientBoostingRegressor(n_estimators=9), NUMBERS),
+    "LogisticRegression": lambda: of_sklearn(linear_model.LogisticRegression(), TWO),
+    "LogisticRegression of three": lambda: of_sklearn(linear_model.LogisticRegression(), THREE),
+    "LinearRegression": lambda: of_sklearn(linear_model.LinearRegression(), NUMBERS),
+    "imputer, scaler, LogisticRegression": lambda: of_sklearn(
+        make_pipeline(SimpleImputer(), preprocessing.StandardScaler(), linear_model.LogisticRegression()), TWO
+    ),
+    "normalizer, forest": lambda: of_sklearn(
+        make_pipeline(preprocessing.Normalizer(), ensemble.RandomForestClassifier(9, random_state=0)), THREE
+    ),
+}
+
+
+def matrix(answer: Any) -> Any:
+    """Maps as rows in the order of their keys."""
+    return np.array([[row[key] for key in sorted(row)] for row in answer]) if isinstance(answer, list) else answer
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_answers_are_those_of_onnxruntime(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = MODELS[name]()
+    model = glowplug.load(content, engine="native")
+    x = np.random.default_rng(1).normal(size=(400, COLUMNS)).astype(np.float32)
+    if "imputer" in name:
+        x[x > 1.5] = np.nan
+    options = onnxruntime.SessionOptions()
+    # A converter declares labels of one row.
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options)
+    expected = session.run(None, {session.get_inputs()[0].name: x})
+    for got, want in zip(model.run(x).values(), expected, strict=True):
+        got_matrix, want_matrix = matrix(got), matrix(want)
+        assert (got_matrix.dtype, got_matrix.shape) == (want_matrix.dtype, want_matrix.shape)
+        if got_matrix.dtype.kind == "f":
+            np.testing.assert_allclose(got_matrix, want_matrix, 1e-5, 2e-6)
+        else:
+            np.testing.assert_array_equal(got_matrix, want_matrix)
