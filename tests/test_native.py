@@ -202,6 +202,8 @@ UNKNOWN: dict[str, Callable[[], bytes]] = {
     "the mode BRANCH_EQ": lambda: regressor_with(modes=("BRANCH_EQ",)),
     "an attribute that is not known": lambda: regressor_with(surprise=1),
     "aggregate_function": lambda: regressor_with(aggregate_function="MAX"),
+    "70000 outputs": lambda: regressor_with(n_targets=70_000),
+    "few of many outputs": lambda: regressor_with(n_targets=60_000, target_ids=[0, *[59_999] * 10_000]),
     "post_transform": lambda: regressor_with(post_transform="PROBIT"),
     "nodes in a circle|a child that is not there|no root leads to": lambda: regressor_with(broken=True),
 }
@@ -216,6 +218,8 @@ def regressor_with(*, modes: tuple[str, ...] = MODES, broken: bool = False, **mo
     lists = trees(np.random.default_rng(4), [0], positive=False, width=1, modes=modes)
     if broken:
         lists["nodes_truenodeids"][0] = 0
+    if "target_ids" in more:
+        lists["ids"] = more.pop("target_ids")[: len(lists["ids"])]
     node = ensemble("TreeEnsembleRegressor", lists, ["y"], **({"n_targets": 1} | more))
     return model_bytes(graph([node], [value("x", shape=("N", FEATURES))], [value("y", shape=("N", 1))]))
 

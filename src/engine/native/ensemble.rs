@@ -28,6 +28,11 @@ pub(super) struct Names {
     pub(super) weights: &'static str,
 }
 
+/// More outputs than any model has; a number beyond it would only take memory.
+const MOST_OUTPUTS: usize = 1 << 16;
+/// Numbers that a tree's leaves may take for each weight that the file has: leaves have one for each output in between.
+const MOST_GAPS: usize = 64;
+
 const NODES: [&str; 10] = [
     "nodes_treeids",
     "nodes_nodeids",
@@ -102,6 +107,9 @@ pub(super) fn read(
     more: &[&str],
 ) -> Planned<Sums> {
     let unknown = |what: &str| format!("{} has {what}", node.operator);
+    if outputs > MOST_OUTPUTS {
+        return Err(unknown(&format!("{outputs} outputs")));
+    }
     let of_leaves = [names.trees, names.nodes, names.outputs, names.weights];
     if !node.has_only(&[&NODES[..], &of_leaves, more].concat()) {
         return Err(unknown("an attribute that is not known"));
@@ -144,7 +152,11 @@ pub(super) fn read(
         let (Some(first), Some(last)) = (outputs_of_tree().min(), outputs_of_tree().max()) else {
             return Err(unknown("a tree without weights"));
         };
-        let mut values = Vec::with_capacity(leaves.len() * (last + 1 - first));
+        let count = leaves.len().saturating_mul(last + 1 - first);
+        if count > MOST_GAPS.saturating_mul(outputs_of_tree().count()) {
+            return Err(unknown("leaves with weights for few of many outputs"));
+        }
+        let mut values = Vec::with_capacity(count);
         for weights in &leaves {
             let start = values.len();
             values.resize(start + last + 1 - first, 0.0);
