@@ -143,11 +143,12 @@ impl Blocks {
                 next += 1;
             }
         });
-        let mut start = 0;
+        // With few rows in a block, looking up leaves for all of it would take half of the time.
+        let (mut start, count) = (0, rows.len() / features);
         for tree in &self.trees {
             let at = descend(&self.steps[start..tree.end], &lanes);
             for (output, leaves) in &tree.leaves {
-                leaves.add(&at, &mut sums[*output], self.are_single);
+                leaves.add(&at.0[..count], &mut sums[*output][..count], self.are_single);
             }
             start = tree.end;
         }
@@ -166,7 +167,7 @@ impl Leaves {
     }
 
     #[inline(always)]
-    fn add<const ROWS: usize>(&self, at: &Lane<ROWS>, sums: &mut [f64; ROWS], are_single: bool) {
+    fn add(&self, at: &[u8], sums: &mut [f64], are_single: bool) {
         match self {
             Self::UpTo16(leaves) => add(leaves, at, sums, are_single),
             Self::UpTo32(leaves) => add(leaves, at, sums, are_single),
@@ -184,19 +185,14 @@ fn padded<const SIZE: usize>(leaves: &[f64]) -> Option<Box<[f64; SIZE]>> {
 }
 
 #[inline(always)]
-fn add<const SIZE: usize, const ROWS: usize>(
-    leaves: &[f64; SIZE],
-    at: &Lane<ROWS>,
-    sums: &mut [f64; ROWS],
-    are_single: bool,
-) {
+fn add<const SIZE: usize>(leaves: &[f64; SIZE], at: &[u8], sums: &mut [f64], are_single: bool) {
     if are_single {
-        for (sum, at) in sums.iter_mut().zip(&at.0) {
+        for (sum, at) in sums.iter_mut().zip(at) {
             *sum = single(*sum + leaves[*at as usize % SIZE]);
         }
         return;
     }
-    for (sum, at) in sums.iter_mut().zip(&at.0) {
+    for (sum, at) in sums.iter_mut().zip(at) {
         // No more than is there: the compiler need not check.
         *sum += leaves[*at as usize % SIZE];
     }

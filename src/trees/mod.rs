@@ -32,8 +32,8 @@ pub use xgboost::{XgBoost, read_xgboost};
 /// `LightGBM` takes numbers this close to zero for zero (`kZeroThreshold`, a float32 there).
 const ZERO: f64 = 1e-35_f32 as f64;
 /// Picoseconds of a step of a small block and of one walk, measured with 500 trees of 31 and of 255 leaves.
-const STEP_OF_BLOCK: usize = 2500;
-const STEP_OF_WALK: usize = 1000;
+const STEP_OF_BLOCK: usize = 2000;
+const STEP_OF_WALK: usize = 1900;
 /// Steps of a walk beyond the mean depth of leaves, about: until all of its group have arrived.
 const MORE_STEPS: usize = 2;
 
