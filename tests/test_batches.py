@@ -156,8 +156,9 @@ def test_explain_tells_what_was_chosen() -> None:
     for _ in range(6):
         by_rows.predict(rows_of(50_000, 30))
     assert by_rows.explain()["batch_why"].startswith("in pieces of about ")
-    serial = gp.load(models.mlp(), threads=2, batch="serial").explain()
+    serial = gp.load(models.mlp(), threads=2, batch="serial", engine="onnxruntime").explain()
     assert (serial["threads"], serial["row_threads"], serial["intra_op_threads"]) == (2, 1, 2)
+    assert (facts["spinning"], serial["spinning"]) == (False, True)
     assert serial["batch_why"] == "as one run: asked for by the caller"
 
 

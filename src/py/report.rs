@@ -62,7 +62,7 @@ pub(super) fn explain<'py>(py: Python<'py>, session: &Session, is_asked: bool) -
     entry.set_item("row_threads", threads.rows)?;
     entry.set_item("batch", session.options().batch.name())?;
     entry.set_item("batch_why", batch_why(session))?;
-    entry.set_item("spinning", false)?;
+    entry.set_item("spinning", engine.name == "onnxruntime" && threads.intra > 1)?;
     entry.set_item("optimization", session.options().optimization.name())?;
     entry.set_item("bytes", session.bytes())?;
     entry.set_item("load_ms", millis(session.load_time()))?;

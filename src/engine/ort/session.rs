@@ -103,6 +103,9 @@ impl Engine for OrtEngine {
     }
 }
 
+/// How long a thread looks for the next operator's work before it sleeps: longer than the gaps between operators.
+const SPIN_MICROS: &str = "100";
+
 fn create(
     runtime: &Runtime,
     source: ModelSource<'_>,
@@ -133,7 +136,8 @@ fn configure(
     let logger = Arc::new(move |level, _: &str, _: &str, place: &str, message: &str| {
         notices.log(level, place, message);
     });
-    // Spinning threads burn CPU that a quota charges for; see docs/decisions/0004-threads.md.
+    // Spinning burns CPU that a quota charges for, so it ends with the run and after little in it; see
+    // docs/decisions/0004-threads.md.
     // Without its arena the engine gives memory back after every run, and allocates no slower: docs/decisions/0012-memory.md.
     let cpu = ::ort::ep::CPU::default().with_arena_allocator(false).build();
     Ok(builder
@@ -141,7 +145,9 @@ fn configure(
         .with_memory_pattern(false)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
-        .with_intra_op_spinning(false)?
+        .with_intra_op_spinning(threads > 1)?
+        .with_config_entry("session.force_spinning_stop", "1")?
+        .with_config_entry("session.intra_op.spin_duration_us", SPIN_MICROS)?
         .with_inter_op_spinning(false)?
         .with_optimization_level(level)?
         .with_log_level(LogLevel::Warning)?
