@@ -3,6 +3,10 @@
 //! Field numbers are those of `onnx/onnx.proto`. Whatever is not as expected gives `None`: the file then goes to
 //! ONNX Runtime, which says what is wrong with it.
 
+mod tensor;
+
+pub use tensor::{Array, FullConstant};
+
 /// A graph whose texts are borrowed from the file.
 #[derive(Debug, Default)]
 pub struct FullGraph<'a> {
@@ -14,17 +18,6 @@ pub struct FullGraph<'a> {
     pub outputs: Vec<FullPort<'a>>,
     /// Initializers.
     pub constants: Vec<FullConstant<'a>>,
-}
-
-/// An initializer.
-#[derive(Debug, Default)]
-pub struct FullConstant<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Its dimensions.
-    pub dims: Vec<i64>,
-    /// Its elements, if they are float32.
-    pub floats: Option<Vec<f32>>,
 }
 
 /// A node with its attributes.
@@ -57,7 +50,9 @@ pub enum Data<'a> {
     Floats(Vec<f32>),
     /// Texts.
     Texts(Vec<&'a str>),
-    /// A tensor, a graph, or nothing.
+    /// A tensor.
+    Tensor(FullConstant<'a>),
+    /// A graph, or nothing.
     Other,
 }
 
@@ -147,10 +142,11 @@ struct Field<'a> {
     content: Content<'a>,
 }
 
+#[derive(Clone, Copy)]
 enum Content<'a> {
     Varint(u64),
     Fixed32([u8; 4]),
-    Fixed64,
+    Fixed64([u8; 8]),
     Bytes(&'a [u8]),
 }
 
@@ -172,10 +168,7 @@ fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
     let tag = varint(bytes)?;
     let content = match tag & 7 {
         0 => Content::Varint(varint(bytes)?),
-        1 => {
-            take(bytes, 8)?;
-            Content::Fixed64
-        }
+        1 => Content::Fixed64(*take(bytes, 8)?.first_chunk()?),
         2 => {
             let length = varint(bytes)?;
             Content::Bytes(take(bytes, usize::try_from(length).ok()?)?)
@@ -214,7 +207,7 @@ fn decode_graph(bytes: &[u8]) -> Option<FullGraph<'_>> {
     for field in fields(bytes) {
         match field? {
             Field { number: 1, content: Content::Bytes(bytes) } => graph.nodes.push(decode_node(bytes)?),
-            Field { number: 5, content: Content::Bytes(bytes) } => graph.constants.push(decode_constant(bytes)?),
+            Field { number: 5, content: Content::Bytes(bytes) } => graph.constants.push(tensor::decode(bytes)?),
             // A sparse initializer.
             Field { number: 15, .. } => return None,
             Field { number: 11, content: Content::Bytes(bytes) } => graph.inputs.push(decode_port(bytes)?),
@@ -223,33 +216,6 @@ fn decode_graph(bytes: &[u8]) -> Option<FullGraph<'_>> {
         }
     }
     Some(graph)
-}
-
-fn decode_constant(bytes: &[u8]) -> Option<FullConstant<'_>> {
-    let (mut constant, mut floats, mut element) = (FullConstant::default(), Vec::new(), 0);
-    let mut raw: &[u8] = &[];
-    for field in fields(bytes) {
-        let Field { number, content } = field?;
-        match (number, content) {
-            (1, Content::Varint(size)) => constant.dims.push(size.cast_signed()),
-            (1, Content::Bytes(mut bytes)) => {
-                while !bytes.is_empty() {
-                    constant.dims.push(varint(&mut bytes)?.cast_signed());
-                }
-            }
-            (2, Content::Varint(number)) => element = number,
-            (4, Content::Fixed32(bytes)) => floats.push(f32::from_le_bytes(bytes)),
-            (4, Content::Bytes(bytes)) => add_floats(bytes, &mut floats)?,
-            (9, Content::Bytes(bytes)) => raw = bytes,
-            (8, Content::Bytes(bytes)) => constant.name = text(bytes)?,
-            _ => {}
-        }
-    }
-    if element == 1 {
-        add_floats(raw, &mut floats)?;
-        constant.floats = Some(floats);
-    }
-    Some(constant)
 }
 
 fn add_floats(bytes: &[u8], floats: &mut Vec<f32>) -> Option<()> {
@@ -284,6 +250,7 @@ fn decode_attribute(bytes: &[u8]) -> Option<(&str, Data<'_>)> {
             (2, Content::Fixed32(bytes)) => data = Data::Float(f32::from_le_bytes(bytes)),
             (3, Content::Varint(value)) => data = Data::Int(value.cast_signed()),
             (4, Content::Bytes(bytes)) => data = Data::Text(text(bytes)?),
+            (5, Content::Bytes(bytes)) => data = Data::Tensor(tensor::decode(bytes)?),
             (7, Content::Fixed32(bytes)) => floats.push(f32::from_le_bytes(bytes)),
             (7, Content::Bytes(bytes)) => add_floats(bytes, &mut floats)?,
             (8, Content::Varint(value)) => ints.push(value.cast_signed()),

@@ -8,7 +8,7 @@ mod scan;
 mod sniff;
 mod wire;
 
-pub use decode::{Data, FullConstant, FullDim, FullGraph, FullNode, FullPort, decode};
+pub use decode::{Array, Data, FullConstant, FullDim, FullGraph, FullNode, FullPort, decode};
 pub use graph::{Attribute, Constant, Graph, Input, Node};
 pub use row_wise::not_row_wise;
 pub use scan::{Classes, ExternalData, Format, ModelFacts, scan};

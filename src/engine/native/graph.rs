@@ -345,7 +345,7 @@ impl<'a> Planner<'a> {
         };
         let planned = only(node, &[]).and_then(|()| {
             let (from, kind) = self.matrix(node, 0)?;
-            let values = constant.floats.as_deref().filter(|_| kind.dtype == DType::Float32);
+            let values = constant.floats().filter(|_| kind.dtype == DType::Float32);
             let by = match (constant.dims.as_slice(), values) {
                 ([] | [1] | [1, 1], Some([one])) => vec![*one; kind.columns],
                 ([_] | [1, _], Some(values)) if values.len() == kind.columns => values.to_vec(),
