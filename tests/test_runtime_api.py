@@ -85,7 +85,8 @@ def test_events_and_answers(tmp_path: Path) -> None:
         second = api.invoke(b'{"raw": [1]}', headers={"Lambda-Runtime-Client-Context": context}).json()
         assert (second["event"], second["calls"], second["custom"]) == ({"raw": [1]}, 2, {"tenant": "a"})
         assert second["id"] != first.id
-    assert calls[:5] == ["next", "response", "next", "response", "next"]
+    # The client may not have asked for a third event yet.
+    assert calls[:4] == ["next", "response", "next", "response"]
 
 
 def test_error_of_the_handler_and_the_next_event(tmp_path: Path) -> None:
