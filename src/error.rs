@@ -30,6 +30,10 @@ pub enum ErrorKind {
     Closed,
     /// The caller asked a run to end early.
     Stopped,
+    /// The time of a call was over before its run.
+    Deadline,
+    /// There are more rows than the caller allows.
+    Limit,
 }
 
 /// Shorthand for results of this crate.
@@ -49,6 +53,8 @@ struct Report {
     subject: String,
     problem: String,
     fix: String,
+    row: Option<usize>,
+    field: Option<String>,
 }
 
 impl Error {
@@ -59,7 +65,8 @@ impl Error {
         problem: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        let report = Report { subject: subject.into(), problem: problem.into(), fix: fix.into() };
+        let report =
+            Report { subject: subject.into(), problem: problem.into(), fix: fix.into(), row: None, field: None };
         Self { kind, inner: Box::new(report) }
     }
 
@@ -72,11 +79,29 @@ impl Error {
     pub fn problem(&self) -> &str {
         &self.inner.problem
     }
+
+    /// The same about one row, counted from 0, and about one of its fields.
+    #[must_use]
+    pub fn at(mut self, row: usize, field: Option<&str>) -> Self {
+        self.inner.row = Some(row);
+        self.inner.field = field.map(str::to_owned);
+        self
+    }
+
+    /// The row it is about, counted from 0.
+    pub fn row(&self) -> Option<usize> {
+        self.inner.row
+    }
+
+    /// What it is about within the row: a feature, an input, or a position.
+    pub fn field(&self) -> Option<&str> {
+        self.inner.field.as_deref()
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { subject, problem, fix } = &*self.inner;
+        let Report { subject, problem, fix, .. } = &*self.inner;
         write!(f, "{subject}: {problem}\n  fix: {fix}")
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod classifier;
+pub mod deadline;
 pub mod digest;
 pub mod engine;
 pub mod error;

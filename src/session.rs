@@ -329,10 +329,15 @@ impl Session {
     /// Runs the model; `requests` name the wanted outputs, with buffers where [`Self::output_shapes`] gave a shape.
     ///
     /// An output whose shape turns out otherwise than declared comes back as a value, and gets no buffer from then on.
-    pub fn run(&self, inputs: &[InputTensor], requests: &mut [OutputRequest]) -> Result<Vec<Value>> {
+    pub fn run(
+        &self,
+        inputs: &[InputTensor],
+        requests: &mut [OutputRequest],
+        stop: Option<&Stop>,
+    ) -> Result<Vec<Value>> {
         self.signature().check_complete(inputs)?;
         let started = Instant::now();
-        let ran = self.execute_since(started, inputs, requests, None);
+        let ran = self.execute_since(started, inputs, requests, stop);
         let (elapsed, ran) = ran.map_or_else(|error| (Duration::ZERO, Err(error)), |(values, time)| (time, Ok(values)));
         if ran.is_ok() {
             self.pace.record(self.rows(inputs), elapsed);
@@ -507,7 +512,7 @@ mod tests {
         let inputs = [InputTensor { index: 0, shape: Shape::from_slice(&[rows, 2]), elements }];
         let expected = session.output_shapes(&inputs, &[0]).remove(0);
         let buffer = expected.clone().map(|shape| OutputBuffer { data: raw(shape.iter().product::<i64>() * 4), shape });
-        let values = session.run(&inputs, &mut [OutputRequest { index: 0, buffer }]).unwrap();
+        let values = session.run(&inputs, &mut [OutputRequest { index: 0, buffer }], None).unwrap();
         match &values[0] {
             Value::Written => (true, expected.unwrap()),
             Value::Tensor(tensor) => (false, tensor.shape.clone()),

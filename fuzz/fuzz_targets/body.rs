@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((first, text)) = data.split_first() else { return };
     let which = usize::from(*first) % MODELS.len();
     let (signature, features) = &MODELS[which];
-    let body = read(text, signature, (!features.is_empty()).then_some(features));
+    let body = read(text, signature, (!features.is_empty()).then_some(features), usize::MAX);
     if let Ok(body) = &body {
         check_sizes(body, signature, text.len());
         check_is_json(text);

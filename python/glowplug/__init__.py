@@ -7,12 +7,14 @@
 
 from glowplug._core import TensorSpec, __version__
 from glowplug.errors import (
+    DeadlineExceeded,
     DependencyError,
     EngineError,
     GlowplugError,
     InputError,
     InputTypeError,
     LibraryError,
+    LimitError,
     ModelClosedError,
     ModelError,
     ModelNotFoundError,
@@ -26,8 +28,8 @@ from glowplug.model import Model, load
 from glowplug.registry import configure, models, resources, unload
 
 __all__ = (
-    "DependencyError", "EngineError", "GlowplugError", "InputError", "InputTypeError", "LibraryError", "Model",
-    "ModelClosedError", "ModelError", "ModelNotFoundError", "ModelReadError", "OptionError", "OptionTypeError",
-    "OutOfMemoryError", "TensorSpec", "UnsupportedModelError", "__version__", "configure", "load", "models", "resources",
-    "unload",
+    "DeadlineExceeded", "DependencyError", "EngineError", "GlowplugError", "InputError", "InputTypeError", "LibraryError",
+    "LimitError", "Model", "ModelClosedError", "ModelError", "ModelNotFoundError", "ModelReadError", "OptionError",
+    "OptionTypeError", "OutOfMemoryError", "TensorSpec", "UnsupportedModelError", "__version__", "configure", "load",
+    "models", "resources", "unload",
 )  # fmt: skip

@@ -41,11 +41,22 @@ class DependencyError(GlowplugError, ImportError):
 
 
 class InputError(GlowplugError, ValueError):
-    """Names, rank, dimensions or values of what was passed do not fit the model."""
+    """Names, rank, dimensions or values of what was passed do not fit the model.
+
+    `row` is the index of the row that does not fit, counted from 0, and `field` what in it does not: a feature, an input, or
+    a position. They are `None` where the mistake is not about one, or where whole arrays were passed.
+    """
+
+    row: int | None = None
+    field: str | None = None
 
 
 class InputTypeError(InputError, TypeError):
     """The dtype of what was passed does not fit the model, or is no array at all."""
+
+
+class LimitError(InputError):
+    """There are more rows than the caller takes."""
 
 
 class OptionError(GlowplugError, ValueError):
@@ -58,6 +69,10 @@ class OptionTypeError(OptionError, TypeError):
 
 class EngineError(GlowplugError, RuntimeError):
     """The engine failed while it ran."""
+
+
+class DeadlineExceeded(EngineError, TimeoutError):  # noqa: N818 - the name that this has everywhere
+    """A call's `timeout` was over before its run, which was ended inside the engine. The model can be used as before."""
 
 
 class OutOfMemoryError(GlowplugError, MemoryError):

@@ -156,7 +156,9 @@ class Model:
         self._handle = handle
         self._casting = casting
 
-    def predict(self, inputs: Inputs, /, *, progress: Progress | None = None) -> NDArray[Any]:
+    def predict(
+        self, inputs: Inputs, /, *, progress: Progress | None = None, timeout: float | None = None
+    ) -> NDArray[Any]:
         """Score rows.
 
         Args:
@@ -166,6 +168,8 @@ class Model:
                 model's dtype is read in place, without a copy; it must not be written to during the call.
             progress: Called now and then during a long batch with the numbers of rows done and in all, and at the end. What
                 it raises ends the batch.
+            timeout: Seconds that the call may take. When they are over the run is ended inside the engine, at its next
+                operator. What is not above 0 is over at once; `None` is no bound.
 
         Returns:
             The model's first output: an array `[rows, …]`; class labels for most classifiers. A first output that is a
@@ -175,20 +179,24 @@ class Model:
             InputError: Names, shapes or values do not fit the model.
             InputTypeError: The dtype does not fit the model.
             EngineError: The engine failed while it ran.
+            DeadlineExceeded: `timeout` was over first.
             OutOfMemoryError: There is not enough memory for the outputs.
         """
-        answer = self._handle.predict(inputs, 0, progress)
+        answer = self._handle.predict(inputs, 0, progress, timeout)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
-            answer = _answered(self._handle.predict(prepared, copied, progress))
+            answer = _answered(self._handle.predict(prepared, copied, progress, timeout))
         return answer  # type: ignore[no-any-return]
 
-    def predict_proba(self, inputs: Inputs, /, *, progress: Progress | None = None) -> NDArray[np.floating[Any]]:
+    def predict_proba(
+        self, inputs: Inputs, /, *, progress: Progress | None = None, timeout: float | None = None
+    ) -> NDArray[np.floating[Any]]:
         """Score rows with a classifier.
 
         Args:
             inputs: As for `predict`.
             progress: As for `predict`.
+            timeout: As for `predict`.
 
         Returns:
             Probabilities `[rows, classes]`, the columns in the order of `classes`, whatever form the model gives them in: a
@@ -197,10 +205,10 @@ class Model:
         Raises:
             InputError: As for `predict`; also if no output is known to hold probabilities.
         """
-        answer = self._handle.predict_proba(inputs, 0, progress)
+        answer = self._handle.predict_proba(inputs, 0, progress, timeout)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
-            answer = _answered(self._handle.predict_proba(prepared, copied, progress))
+            answer = _answered(self._handle.predict_proba(prepared, copied, progress, timeout))
         if self._handle.gives_one_column:
             from glowplug.inputs import both_columns
 
@@ -208,7 +216,12 @@ class Model:
         return answer  # type: ignore[no-any-return]
 
     def run(
-        self, inputs: Inputs, outputs: Iterable[str] | None = None, *, progress: Progress | None = None
+        self,
+        inputs: Inputs,
+        outputs: Iterable[str] | None = None,
+        *,
+        progress: Progress | None = None,
+        timeout: float | None = None,
     ) -> dict[str, Any]:
         """Run the model with every input and output by name.
 
@@ -216,6 +229,7 @@ class Model:
             inputs: As for `predict`. Inputs with a default value may be left out.
             outputs: Names of the outputs to compute; all if left out.
             progress: As for `predict`.
+            timeout: As for `predict`.
 
         Returns:
             A dict from output name to value, in the order asked for: an array, a list for a sequence, a dict for a map,
@@ -225,10 +239,10 @@ class Model:
             InputError: As for `predict`; also for unknown output names.
         """
         names = None if outputs is None else _output_names(outputs)
-        answer = self._handle.run(inputs, names, 0, progress)
+        answer = self._handle.run(inputs, names, 0, progress, timeout)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
-            answer = _answered(self._handle.run(prepared, names, copied, progress))
+            answer = _answered(self._handle.run(prepared, names, copied, progress, timeout))
         return answer  # type: ignore[no-any-return]
 
     def predict_iter(self, batches: Iterable[Inputs], /) -> Iterator[NDArray[Any]]:
@@ -252,6 +266,7 @@ class Model:
         /,
         *,
         method: Literal["predict", "predict_proba", "run"] = "predict",
+        timeout: float | None = None,
     ) -> bytes:
         """Score the rows of a JSON document, and answer in JSON.
 
@@ -265,6 +280,7 @@ class Model:
             method: What a prediction is: `"predict"` for the first output, `"predict_proba"` for the probabilities of the
                 classes, `"run"` for an object of all outputs. The outputs that a request of the Open Inference Protocol
                 names come first.
+            timeout: As for `predict`.
 
         Returns:
             UTF-8: a list of predictions, one prediction for one row, `{"predictions": […]}` for `instances`,
@@ -276,12 +292,17 @@ class Model:
             InputTypeError: A value is of the wrong kind, such as text for a number; or `body` is.
             OptionError: An unknown `method`.
             EngineError: The engine failed while it ran.
+            DeadlineExceeded: `timeout` was over first.
             OutOfMemoryError: There is not enough memory for the outputs.
         """
-        return self._handle.predict_json(body, method)
+        return self._handle.predict_json(body, method, timeout)
 
     def predict_rows(
-        self, rows: Iterable[Row], *, method: Literal["predict", "predict_proba", "run"] = "predict"
+        self,
+        rows: Iterable[Row],
+        *,
+        method: Literal["predict", "predict_proba", "run"] = "predict",
+        timeout: float | None = None,
     ) -> Any:
         """Score rows of plain Python; NumPy is neither needed nor imported.
 
@@ -293,6 +314,7 @@ class Model:
                 float dtypes, exact in others. `None` is NaN where the model wants floats. `casting` makes no difference:
                 numbers of Python have no dtype.
             method: What to answer, named after the method that gives the same as arrays.
+            timeout: As for `predict`.
 
         Returns:
             A list with an entry for each row, as `tolist()` of the array would give it. `"predict"`: the entries of the
@@ -305,8 +327,9 @@ class Model:
             InputTypeError: A value has a type that does not fit.
             OptionError: `method` is none of the three.
             EngineError: The engine failed while it ran.
+            DeadlineExceeded: `timeout` was over first.
         """
-        return self._handle.predict_rows(rows, method)
+        return self._handle.predict_rows(rows, method, timeout)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

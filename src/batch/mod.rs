@@ -10,6 +10,7 @@ mod watched;
 
 use std::time::{Duration, Instant};
 
+use crate::deadline::{Bound, Deadline};
 use crate::error::{ErrorKind, Result};
 use crate::options::Batch;
 use crate::session::{Agreement, Session};
@@ -40,43 +41,57 @@ const CHECK_TIME: Duration = Duration::from_millis(10);
 /// At least and at most so many rows are run twice.
 const CHECK_ROWS: (usize, usize) = (9, 1024);
 
-/// Runs a call of any number of rows and counts it.
+/// Runs a call of any number of rows and counts it. At the deadline the run is ended inside the engine.
 pub fn run(
     session: &Session,
     inputs: &[InputTensor],
     requests: &mut [OutputRequest],
+    deadline: Option<Deadline>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Value>> {
-    let rows = session.rows(inputs);
-    if rows < FEW_ROWS && !session.is_slow() {
-        return session.run(inputs, requests);
+    let exceeded = |deadline: Deadline| deadline.exceeded(session.signature().model());
+    if let Some(deadline) = deadline.filter(Deadline::is_over) {
+        return Err(exceeded(deadline));
     }
-    session.signature().check_complete(inputs)?;
-    let started = Instant::now();
-    let ran = run_many(session, inputs, requests, watch);
-    session.record(rows, started.elapsed(), ran.is_ok());
-    ran
+    let rows = session.rows(inputs);
+    let ran = if rows < FEW_ROWS && !session.is_slow() {
+        match deadline {
+            None => return session.run(inputs, requests, None),
+            Some(_) => session.run(inputs, requests, Some(&*Bound::new(deadline)?)),
+        }
+    } else {
+        session.signature().check_complete(inputs)?;
+        let started = Instant::now();
+        let ran = run_many(session, inputs, requests, deadline, watch);
+        session.record(rows, started.elapsed(), ran.is_ok());
+        ran
+    };
+    match (ran, deadline.filter(Deadline::is_over)) {
+        (Err(error), Some(deadline)) if error.kind() == ErrorKind::Stopped => Err(exceeded(deadline)),
+        (ran, _) => ran,
+    }
 }
 
 fn run_many(
     session: &Session,
     inputs: &[InputTensor],
     requests: &mut [OutputRequest],
+    deadline: Option<Deadline>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Value>> {
     let rows = match session.signature().common_rows(inputs) {
         Some(rows) if may_split(session, requests) && is_worth_splitting(session, rows as u64) => rows,
-        _ => return run_whole(session, inputs, requests, watch),
+        _ => return run_whole(session, inputs, requests, deadline, watch),
     };
-    match in_pieces(session, inputs, requests, rows, watch) {
+    match in_pieces(session, inputs, requests, rows, deadline, watch) {
         Ok(values) => Ok(values),
         Err(Failure::Error(error)) => Err(error),
-        Err(Failure::Undecided) => run_whole(session, inputs, requests, watch),
+        Err(Failure::Undecided) => run_whole(session, inputs, requests, deadline, watch),
         Err(Failure::NotByRows) => {
             for request in requests.iter() {
                 session.note_agreement(request.index, Agreement::Differs);
             }
-            run_whole(session, inputs, requests, watch)
+            run_whole(session, inputs, requests, deadline, watch)
         }
     }
 }
@@ -118,13 +133,17 @@ fn run_whole(
     session: &Session,
     inputs: &[InputTensor],
     requests: &mut [OutputRequest],
+    deadline: Option<Deadline>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Value>> {
     let rows = session.rows(inputs);
     let (values, elapsed) = if is_short(session, rows) {
-        session.execute(inputs, requests, None)?
+        match deadline {
+            None => session.execute(inputs, requests, None)?,
+            Some(_) => session.execute(inputs, requests, Some(&*Bound::new(deadline)?))?,
+        }
     } else {
-        watched(session, watch, |stop| session.execute(inputs, requests, Some(stop)))??
+        watched(session, deadline, watch, |stop| session.execute(inputs, requests, Some(stop)))??
     };
     session.pace().record(rows, elapsed);
     Ok(values)
@@ -140,6 +159,7 @@ fn in_pieces(
     inputs: &[InputTensor],
     requests: &[OutputRequest],
     rows: usize,
+    deadline: Option<Deadline>,
     watch: &mut Watch<'_>,
 ) -> std::result::Result<Vec<Value>, Failure> {
     let mut answers = Vec::new();
@@ -147,9 +167,10 @@ fn in_pieces(
     if requests.iter().any(|request| session.agreement(request.index) == Agreement::Unknown) {
         start = check_rows(session, rows);
         let checked = if is_short(session, start as u64) && session.pace().estimate(1).is_some() {
-            check(session, inputs, requests, start, None)
+            let bound = deadline.map(|_| Bound::new(deadline)).transpose().map_err(Failure::Error)?;
+            check(session, inputs, requests, start, bound.as_deref())
         } else {
-            watched(session, watch, |stop| check(session, inputs, requests, start, Some(stop)))
+            watched(session, deadline, watch, |stop| check(session, inputs, requests, start, Some(stop)))
                 .map_err(Failure::Error)?
         };
         let checked = checked.map_err(|failure| match failure {
@@ -160,7 +181,8 @@ fn in_pieces(
     }
     if start < rows {
         let begun = Instant::now();
-        answers.extend(Pieces::new(session, inputs, requests, start..rows).run(watch)?);
+        answers
+            .extend(Pieces::new(session, inputs, requests, start..rows, deadline).map_err(Failure::Error)?.run(watch)?);
         if start == 0 {
             session.split_pace().record(rows as u64, begun.elapsed());
         }

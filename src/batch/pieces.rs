@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::assemble::{join, requests_for, settle};
 use super::{GLANCE, LONG, Watch};
-use crate::error::{Error, ErrorKind};
+use crate::deadline::{Bound, Deadline};
+use crate::error::{Error, ErrorKind, Result};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::tensor::{InputTensor, OutputRequest, Value};
@@ -35,7 +36,7 @@ pub(super) struct Pieces<'a> {
     session: &'a Session,
     inputs: &'a [InputTensor],
     requests: &'a [OutputRequest],
-    stop: Stop,
+    stop: Bound,
     /// First row that nobody has taken yet.
     next: AtomicUsize,
     end: usize,
@@ -58,18 +59,19 @@ impl<'a> Pieces<'a> {
         inputs: &'a [InputTensor],
         requests: &'a [OutputRequest],
         range: Range<usize>,
-    ) -> Self {
-        Self {
+        deadline: Option<Deadline>,
+    ) -> Result<Self> {
+        Ok(Self {
             session,
             inputs,
             requests,
-            stop: Stop::default(),
+            stop: Bound::new(deadline)?,
             next: AtomicUsize::new(range.start),
             end: range.end,
             done: AtomicUsize::new(range.start),
             finished: Mutex::default(),
             idle: Condvar::new(),
-        }
+        })
     }
 
     /// Runs all pieces and gives the answers of each, by its first row.
@@ -96,6 +98,8 @@ impl<'a> Pieces<'a> {
         let finished = self.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
         match finished.failure {
             Some((_, failure)) => Err(failure),
+            // Between two pieces, so that no run could say it.
+            None if self.done.into_inner() < self.end => Err(Failure::Error(stopped(self.session))),
             None => Ok(finished.answers),
         }
     }
@@ -156,9 +160,7 @@ impl<'a> Pieces<'a> {
     fn glance(&self, watch: &mut Watch<'_>) {
         if !self.stop.is_stopped() && !watch(self.done.load(Ordering::Relaxed) as u64) {
             self.stop.stop();
-            let problem = "the batch was stopped by its caller";
-            let error = Error::new(ErrorKind::Stopped, self.session.signature().model(), problem, "call again");
-            self.fail(0, Failure::Error(error));
+            self.fail(0, Failure::Error(stopped(self.session)));
         }
     }
 
@@ -199,6 +201,10 @@ impl<'a> Pieces<'a> {
     fn lock(&self) -> std::sync::MutexGuard<'_, Finished> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn stopped(session: &Session) -> Error {
+    Error::new(ErrorKind::Stopped, session.signature().model(), "the batch was stopped by its caller", "call again")
 }
 
 /// Runs the rows of a range; what was asked for with a buffer is in its part of it.

@@ -102,12 +102,12 @@ fn input(rows: &[f32]) -> InputTensor {
 /// Runs with a buffer and without, and gives the answer once both are the same.
 fn answer(session: &Session, rows: &[f32]) -> Result<Vec<f32>> {
     let inputs = [input(rows)];
-    let without = run(session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], &mut |_| true)?;
+    let without = run(session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], None, &mut |_| true)?;
     let Value::Tensor(tensor) = &without[0] else { panic!("{without:?}") };
     let without: Vec<f32> = tensor.storage.bytes().as_chunks::<4>().0.iter().map(|b| f32::from_ne_bytes(*b)).collect();
     let memory = Elements::Owned(Buffer::zeroed(rows.len() * 4));
     let buffer = Some(OutputBuffer { shape: inputs[0].shape.clone(), data: memory.raw().unwrap() });
-    let values = run(session, &inputs, &mut [OutputRequest { index: 0, buffer }], &mut |_| true)?;
+    let values = run(session, &inputs, &mut [OutputRequest { index: 0, buffer }], None, &mut |_| true)?;
     match &values[0] {
         Value::Written => assert_eq!(numbers(&memory), without),
         Value::Tensor(_) => {}
@@ -207,15 +207,65 @@ fn the_caller_can_watch_and_stop() {
             seen.push(done);
             seen.len() < 3
         };
-        let ran = run(&session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], &mut watch);
+        let ran = run(&session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], None, &mut watch);
         assert_eq!(ran.unwrap_err().kind(), ErrorKind::Stopped);
         assert!(seen.len() == 3 && seen.is_sorted() && *seen.last().unwrap() < 500, "{seen:?}");
     }
 }
 
 #[test]
+fn runs_end_at_their_deadline() {
+    let (millis, long) = (Duration::from_millis, 1000);
+    for (batch, threads, count, per_row) in [
+        (Batch::Serial, 1, 1, millis(60_000)),
+        (Batch::Serial, 1, long, millis(60)),
+        (Batch::Rows, 1, long, millis(60)),
+        (Batch::Rows, 2, long, millis(60)),
+    ] {
+        let (session, engine) = model(DOUBLED, per_row, threads, batch);
+        let inputs = [input(&rows(count))];
+        let run = |seconds| {
+            let deadline = crate::deadline::Deadline::after(seconds).unwrap();
+            run(&session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], deadline, &mut |_| true)
+        };
+        let error = run(0.05).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadline, "{batch:?} {threads} {count}: {error}");
+        assert!(error.to_string().contains("within 50ms"), "{error}");
+        let begun = engine.runs.lock().unwrap().len();
+        assert_eq!(run(0.0).unwrap_err().kind(), ErrorKind::Deadline);
+        assert_eq!(engine.runs.lock().unwrap().len(), begun, "what is over does not begin");
+    }
+}
+
+#[test]
+fn pieces_that_are_done_in_time_are_whole() {
+    for threads in [1, 2] {
+        let (session, _) = model(DOUBLED, PER_ROW, threads, Batch::Rows);
+        let (inputs, expected) = ([input(&rows(1000))], DOUBLED(&rows(1000)));
+        // Deadlines before, during and after the batch: an answer is whole, or an error.
+        let mut outcomes = [0, 0];
+        for step in 0..60_u32 {
+            let deadline = crate::deadline::Deadline::after(f64::from(step) / 1e3).unwrap();
+            match run(&session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], deadline, &mut |_| true) {
+                Ok(values) => {
+                    let Value::Tensor(tensor) = &values[0] else { panic!("{values:?}") };
+                    let got = tensor.storage.bytes().as_chunks::<4>().0.iter().map(|b| f32::from_ne_bytes(*b));
+                    assert_eq!(got.collect::<Vec<f32>>(), expected);
+                    outcomes[0] += 1;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Deadline);
+                    outcomes[1] += 1;
+                }
+            }
+        }
+        assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
+    }
+}
+
+#[test]
 fn calls_are_counted_once() {
     let (session, _) = model(DOUBLED, PER_ROW, 2, Batch::Rows);
-    run(&session, &[input(&rows(1000))], &mut [OutputRequest { index: 0, buffer: None }], &mut |_| true).unwrap();
+    run(&session, &[input(&rows(1000))], &mut [OutputRequest { index: 0, buffer: None }], None, &mut |_| true).unwrap();
     assert_eq!((session.snapshot().calls, session.snapshot().rows), (1, 1000));
 }

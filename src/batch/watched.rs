@@ -3,18 +3,21 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::{GLANCE, Watch};
+use crate::deadline::{Bound, Deadline};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::threads::pool;
 
-/// Calls `work` on a thread of the pool, and `watch` here now and then; when that says no, the work is asked to stop.
+/// Calls `work` on a thread of the pool, and `watch` here now and then; when that says no, or at the deadline, the work is
+/// asked to stop.
 pub(super) fn watched<T: Send>(
     session: &Session,
+    deadline: Option<Deadline>,
     watch: &mut Watch<'_>,
     work: impl FnOnce(&Stop) -> T + Send,
 ) -> Result<T> {
-    let stop = Stop::default();
+    let stop = Bound::new(deadline)?;
     // Taken out by the one thread that works; left to be taken if none could be woken.
     let work = Mutex::new(Some(work));
     let (answer, is_done) = (Mutex::new(None), Condvar::new());

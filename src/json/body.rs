@@ -12,7 +12,7 @@
 use super::protocol;
 use super::reader::Reader;
 use crate::error::{Error, ErrorKind, Result};
-use crate::rows::{Column, RowsBuilder};
+use crate::rows::{Column, RowsBuilder, too_many};
 use crate::signature::Signature;
 use crate::tensor::InputTensor;
 use jiter::Peek;
@@ -51,10 +51,10 @@ pub struct Body {
     pub rows: usize,
 }
 
-/// Reads a body; `features` names the columns of the one required input.
-pub fn read(text: &[u8], signature: &Signature, features: Option<&[String]>) -> Result<Body> {
+/// Reads a body of at most `most` rows; `features` names the columns of the one required input.
+pub fn read(text: &[u8], signature: &Signature, features: Option<&[String]>, most: usize) -> Result<Body> {
     let mut reader = Reader::new(text, signature.model())?;
-    let rows = RowsBuilder::new(signature, features)?;
+    let rows = RowsBuilder::new(signature, features)?.at_most(most);
     let body = match reader.peek()? {
         Peek::Array => bare_list(&mut reader, rows)?,
         Peek::Object => {
@@ -68,7 +68,8 @@ pub fn read(text: &[u8], signature: &Signature, features: Option<&[String]>) -> 
         peek => one_row(&mut reader, peek, rows)?,
     };
     reader.end()?;
-    Ok(body)
+    // Rows of whole tensors are not counted one by one.
+    if body.rows > most { Err(too_many(signature.model(), Some(body.rows), most)) } else { Ok(body) }
 }
 
 fn built(rows: RowsBuilder<'_>, form: Form) -> Result<Body> {

@@ -6,10 +6,13 @@ mod protocol;
 mod reader;
 mod write;
 
+use std::time::{Duration, Instant};
+
 use smallvec::SmallVec;
 
 use crate::batch::{self, Watch};
 use crate::classifier::Probabilities;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::probabilities;
 use crate::session::Session;
@@ -44,41 +47,78 @@ impl Method {
     }
 }
 
-/// Scores the rows of a JSON body; `features` names the columns of the one required input, `watch` is asked now and then
-/// whether to go on.
-pub fn predict(
+/// What is asked of a model, and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Names of the columns of the one required input.
+    pub features: Option<&'a [String]>,
+    /// What a prediction is.
+    pub method: Method,
+    /// When the run has to be over.
+    pub deadline: Option<Deadline>,
+    /// More rows are refused.
+    pub most_rows: usize,
+}
+
+/// What an answer took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cost {
+    /// Rows that were scored.
+    pub rows: usize,
+    /// Reading the question.
+    pub read: Duration,
+    /// Running the model.
+    pub run: Duration,
+}
+
+/// Scores the rows of a JSON body; `watch` is asked now and then whether to go on.
+pub fn predict(session: &Session, body: &[u8], terms: &Terms<'_>, watch: &mut Watch<'_>) -> Result<(Vec<u8>, Cost)> {
+    let (signature, started) = (session.signature(), Instant::now());
+    let Body { inputs, form, rows } = read(body, signature, terms.features, terms.most_rows)?;
+    let mut cost = Cost { rows, read: started.elapsed(), run: Duration::ZERO };
+    let run = |wanted: &[usize]| {
+        let started = Instant::now();
+        let ran = run(session, &inputs, wanted, terms.deadline, watch);
+        cost.run = started.elapsed();
+        ran
+    };
+    let (outputs, is_named) = outputs(session, &inputs, &form, terms.method, run)?;
+    let text = Answer { outputs, rows, is_named, signature }.write(&form)?;
+    Ok((text, cost))
+}
+
+/// The outputs that a body of this form asks for, and whether they are answered by name.
+fn outputs(
     session: &Session,
-    body: &[u8],
-    features: Option<&[String]>,
+    inputs: &[InputTensor],
+    form: &Form,
     method: Method,
-    watch: &mut Watch<'_>,
-) -> Result<Vec<u8>> {
+    run: impl FnOnce(&[usize]) -> Result<Vec<(usize, Value)>>,
+) -> Result<(Vec<(usize, Value)>, bool)> {
     let signature = session.signature();
-    let Body { inputs, form, rows } = read(body, signature, features)?;
     session.metrics().record_inputs(0, inputs.len() as u64);
-    let asked = match &form {
+    let asked = match form {
         Form::Protocol { outputs: Some(names), .. } => Some(names),
         _ => None,
     };
     if let Some(names) = asked {
         let wanted = names.iter().map(|name| signature.output_index(name)).collect::<Result<Vec<_>>>()?;
-        let outputs = run(session, &inputs, &wanted, watch)?;
-        return Answer { outputs: as_tensors(outputs, session), rows, is_named: true, signature }.write(&form);
+        return Ok((as_tensors(run(&wanted)?, session), true));
     }
     let outputs = match method {
-        Method::Predict => run(session, &inputs, if signature.outputs().is_empty() { &[] } else { &[0] }, watch)?,
-        Method::Run => run(session, &inputs, &(0..signature.outputs().len()).collect::<Vec<_>>(), watch)?,
+        Method::Predict => run(if signature.outputs().is_empty() { &[] } else { &[0] })?,
+        Method::Run => run(&(0..signature.outputs().len()).collect::<Vec<_>>())?,
         Method::PredictProba => {
             let source = probabilities::source(session)?;
             let (Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)) = source;
-            let outputs = run(session, &inputs, &[index], watch)?;
+            let outputs = run(&[index])?;
             let matrices =
                 outputs.into_iter().map(|(index, value)| Ok((index, probabilities::matrix(value, source, session)?)));
             matrices.collect::<Result<_>>()?
         }
     };
     let outputs = if matches!(form, Form::Protocol { .. }) { as_tensors(outputs, session) } else { outputs };
-    Answer { outputs, rows, is_named: method == Method::Run, signature }.write(&form)
+    Ok((outputs, method == Method::Run))
 }
 
 /// Probabilities that are maps as a matrix, for an answer that knows only tensors.
@@ -97,6 +137,7 @@ fn run(
     session: &Session,
     inputs: &[InputTensor],
     wanted: &[usize],
+    deadline: Option<Deadline>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<(usize, Value)>> {
     if wanted.is_empty() {
@@ -105,7 +146,7 @@ fn run(
     }
     let mut requests: SmallVec<[OutputRequest; 4]> =
         wanted.iter().map(|index| OutputRequest { index: *index, buffer: None }).collect();
-    Ok(wanted.iter().copied().zip(batch::run(session, inputs, &mut requests, watch)?).collect())
+    Ok(wanted.iter().copied().zip(batch::run(session, inputs, &mut requests, deadline, watch)?).collect())
 }
 
 #[cfg(test)]

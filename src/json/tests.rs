@@ -56,7 +56,8 @@ fn shown(signature: &Signature, tensor: &InputTensor) -> String {
 /// The form and the inputs of a body.
 fn body(kind: &str, text: &[u8], features: Option<&[String]>) -> Result<String, String> {
     let signature = signature(kind);
-    let Body { inputs, form, rows } = read(text, &signature, features).map_err(|error| error.to_string())?;
+    let Body { inputs, form, rows } =
+        read(text, &signature, features, usize::MAX).map_err(|error| error.to_string())?;
     let inputs: Vec<String> = inputs.iter().map(|tensor| shown(&signature, tensor)).collect();
     let form = match form {
         Form::Protocol { id, outputs } => format!("Protocol {id:?} {outputs:?}"),
@@ -361,12 +362,12 @@ fn bytes_that_are_no_text_are_placed() {
 fn memory_follows_the_body() {
     let signature = signature("matrix");
     let text = format!("[{}[1,2]]", "[1,2],".repeat(20_000));
-    let body = read(text.as_bytes(), &signature, None).unwrap();
+    let body = read(text.as_bytes(), &signature, None, usize::MAX).unwrap();
     let Elements::Owned(buffer) = &body.inputs[0].elements else { panic!() };
     assert_eq!((buffer.as_bytes().len(), body.rows), (20_001 * 8, 20_001));
     // A shape alone reserves nothing.
     let text = r#"{"inputs": [{"name": "x", "shape": [1000000000000, 2], "datatype": "FP32", "data": [1]}]}"#;
-    assert!(read(text.as_bytes(), &signature, None).is_err());
+    assert!(read(text.as_bytes(), &signature, None, usize::MAX).is_err());
 }
 
 fn written(value: &Value) -> String {

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::PyMemoryError;
 use pyo3::import_exception;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::error::{Error, ErrorKind};
@@ -14,8 +15,11 @@ import_exception!(glowplug.errors, UnsupportedModelError);
 import_exception!(glowplug.errors, LibraryError);
 import_exception!(glowplug.errors, InputError);
 import_exception!(glowplug.errors, InputTypeError);
+import_exception!(glowplug.errors, LimitError);
 import_exception!(glowplug.errors, OptionError);
+import_exception!(glowplug.errors, OptionTypeError);
 import_exception!(glowplug.errors, EngineError);
+import_exception!(glowplug.errors, DeadlineExceeded);
 import_exception!(glowplug.errors, OutOfMemoryError);
 import_exception!(glowplug.errors, ModelClosedError);
 import_exception!(glowplug.errors, DependencyError);
@@ -29,14 +33,29 @@ impl From<Error> for PyErr {
             ErrorKind::Model => ModelError::new_err(message),
             ErrorKind::Unsupported => UnsupportedModelError::new_err(message),
             ErrorKind::Library => LibraryError::new_err(message),
-            ErrorKind::Input => InputError::new_err(message),
-            ErrorKind::InputType => InputTypeError::new_err(message),
+            ErrorKind::Input => placed(InputError::new_err(message), &error),
+            ErrorKind::InputType => placed(InputTypeError::new_err(message), &error),
+            ErrorKind::Limit => LimitError::new_err(message),
+            ErrorKind::Deadline => DeadlineExceeded::new_err(message),
             ErrorKind::Option => OptionError::new_err(message),
             ErrorKind::Engine | ErrorKind::Stopped => EngineError::new_err(message),
             ErrorKind::OutOfMemory => OutOfMemoryError::new_err(message),
             ErrorKind::Closed => ModelClosedError::new_err(message),
         }
     }
+}
+
+/// The exception with the attributes `row` and `field`, where the error is about such.
+fn placed(raised: PyErr, error: &Error) -> PyErr {
+    if error.row().is_some() || error.field().is_some() {
+        Python::attach(|py| {
+            let value = raised.value(py);
+            // An exception that takes no attributes is raised without.
+            let _ = value.setattr(intern!(py, "row"), error.row());
+            let _ = value.setattr(intern!(py, "field"), error.field());
+        });
+    }
+    raised
 }
 
 /// NumPy's `error` when it could not make an array: there is no memory, or it does not have such shapes.

@@ -7,21 +7,20 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
 use crate::error::{Error, ErrorKind};
-use crate::json::{self, Method};
+use crate::json::{self, Cost, Terms};
 use crate::session::Session;
 
 /// The answer to `body`: bytes, text, or a copy of anything else that holds bytes, which may change meanwhile.
 pub(super) fn predict<'py>(
     session: &Session,
     body: &Bound<'py, PyAny>,
-    features: Option<&[String]>,
-    method: &str,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let (py, method) = (body.py(), Method::named(method)?);
+    terms: &Terms<'_>,
+) -> PyResult<(Bound<'py, PyBytes>, Cost)> {
+    let py = body.py();
     let text = text(body)?;
     let mut raised = None;
     let answer = py.detach(|| {
-        json::predict(session, &text, features, method, &mut |_| {
+        json::predict(session, &text, terms, &mut |_| {
             // The method itself is for one lifetime of the interpreter, not for any.
             #[allow(clippy::redundant_closure_for_method_calls)]
             let checked = Python::attach(|py| py.check_signals());
@@ -31,7 +30,7 @@ pub(super) fn predict<'py>(
     });
     match raised {
         Some(error) => Err(error),
-        None => Ok(PyBytes::new(py, &answer?)),
+        None => answer.map(|(text, cost)| (PyBytes::new(py, &text), cost)).map_err(PyErr::from),
     }
 }
 

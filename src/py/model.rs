@@ -16,12 +16,13 @@ use super::engine::LOADER;
 use super::error::require_numpy;
 use super::spec::TensorSpec;
 use super::value::to_python;
-use super::watch::watched;
+use super::watch::{deadline, watched};
 use super::{json, plain, report};
 use crate::classifier::Probabilities;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::features;
-use crate::json::Method;
+use crate::json::{Cost, Method, Terms};
 use crate::options::LoadOptions;
 use crate::probabilities;
 use crate::reload::SharedModel;
@@ -94,6 +95,14 @@ fn warn_stale(py: Python<'_>, stale: Option<Error>) -> PyResult<()> {
     PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 2)
 }
 
+/// Rows, and nanoseconds of reading and of running.
+type Took = (usize, u64, u64);
+
+fn took(cost: Cost) -> Took {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    (cost.rows, nanos(cost.read), nanos(cost.run))
+}
+
 /// What one call needs while it runs.
 struct Call<'py> {
     session: Arc<Session>,
@@ -116,6 +125,34 @@ impl ModelHandle {
         // The model may have been reloaded since they were given.
         features::check_count(session.signature(), names)?;
         Ok(Some(names))
+    }
+
+    fn score_json<'py>(
+        &self,
+        body: &Bound<'py, PyAny>,
+        method: &str,
+        timeout: Option<&Bound<'py, PyAny>>,
+        most_rows: usize,
+    ) -> PyResult<(Bound<'py, PyBytes>, Cost)> {
+        let (method, deadline) = (Method::named(method)?, deadline(timeout)?);
+        let session = self.session(body.py())?;
+        let terms = Terms { features: self.feature_names(&session)?, method, deadline, most_rows };
+        let answer = json::predict(&session, body, &terms)?;
+        report::log_notices(body.py(), &session)?;
+        Ok(answer)
+    }
+
+    fn score_rows<'py>(
+        &self,
+        rows: &Bound<'py, PyAny>,
+        method: &str,
+        timeout: Option<&Bound<'py, PyAny>>,
+        most_rows: usize,
+    ) -> PyResult<(Bound<'py, PyAny>, Cost)> {
+        let (method, deadline) = (Method::named(method)?, deadline(timeout)?);
+        let session = self.session(rows.py())?;
+        let terms = Terms { features: self.feature_names(&session)?, method, deadline, most_rows };
+        plain::score(&session, rows, &terms)
     }
 
     pub(super) fn session(&self, py: Python<'_>) -> PyResult<Arc<Session>> {
@@ -165,6 +202,7 @@ impl<'py> Call<'py> {
         &self,
         py: Python<'py>,
         wanted: &[usize],
+        deadline: Option<Deadline>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<(Value, Option<Bound<'py, PyAny>>)>> {
         let mut arrays = SmallVec::<[Option<Bound<'py, PyAny>>; 4]>::new();
@@ -182,7 +220,7 @@ impl<'py> Call<'py> {
             self.session.signature().check_complete(&self.inputs)?;
             return Ok(Vec::new());
         }
-        let values = watched(py, &self.session, &self.inputs, &mut requests, progress)?;
+        let values = watched(py, &self.session, &self.inputs, &mut requests, deadline, progress)?;
         report::log_notices(py, &self.session)?;
         Ok(values.into_iter().zip(arrays).collect())
     }
@@ -191,9 +229,10 @@ impl<'py> Call<'py> {
         &self,
         py: Python<'py>,
         index: usize,
+        deadline: Option<Deadline>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match self.run(py, &[index], progress)?.pop() {
+        match self.run(py, &[index], deadline, progress)?.pop() {
             Some((value, array)) => to_python(py, value, array),
             None => Ok(py.None().into_bound(py)),
         }
@@ -208,10 +247,11 @@ impl ModelHandle {
         inputs: &Bound<'py, PyAny>,
         copied: u64,
         progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = inputs.py();
+        let (py, deadline) = (inputs.py(), deadline(timeout)?);
         match self.prepare(inputs, copied)? {
-            Some(call) => call.run_one(py, 0, progress),
+            Some(call) => call.run_one(py, 0, deadline, progress),
             None => Ok(py.NotImplemented().into_bound(py)),
         }
     }
@@ -222,23 +262,42 @@ impl ModelHandle {
         inputs: &Bound<'py, PyAny>,
         copied: u64,
         progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = inputs.py();
+        let (py, deadline) = (inputs.py(), deadline(timeout)?);
         let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
         let session = &call.session;
         let source = probabilities::source(session)?;
         match source {
-            Probabilities::Matrix(index) | Probabilities::Positive(index) => call.run_one(py, index, progress),
+            Probabilities::Matrix(index) | Probabilities::Positive(index) => {
+                call.run_one(py, index, deadline, progress)
+            }
             Probabilities::Maps(index) => {
-                let maps = call.run(py, &[index], progress)?.pop().map_or(Value::Absent, |(value, _)| value);
+                let maps = call.run(py, &[index], deadline, progress)?.pop().map_or(Value::Absent, |(value, _)| value);
                 to_python(py, probabilities::matrix(maps, source, session)?, None)
             }
         }
     }
 
     /// What `method` answers to rows of plain Python, as lists.
-    fn predict_rows<'py>(&self, rows: &Bound<'py, PyAny>, method: &str) -> PyResult<Bound<'py, PyAny>> {
-        plain::score(self, rows, Method::named(method)?)
+    fn predict_rows<'py>(
+        &self,
+        rows: &Bound<'py, PyAny>,
+        method: &str,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Ok(self.score_rows(rows, method, timeout, usize::MAX)?.0)
+    }
+
+    /// The same for at most so many rows, with what it took.
+    fn measured_rows<'py>(
+        &self,
+        rows: &Bound<'py, PyAny>,
+        method: &str,
+        timeout: Option<&Bound<'py, PyAny>>,
+        most_rows: usize,
+    ) -> PyResult<(Bound<'py, PyAny>, Took)> {
+        self.score_rows(rows, method, timeout, most_rows).map(|(answer, cost)| (answer, took(cost)))
     }
 
     /// The named outputs, or all, as a dict.
@@ -248,8 +307,9 @@ impl ModelHandle {
         outputs: Option<Vec<String>>,
         copied: u64,
         progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = inputs.py();
+        let (py, deadline) = (inputs.py(), deadline(timeout)?);
         let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
         let signature = call.session.signature();
         let wanted: SmallVec<[usize; 4]> = match &outputs {
@@ -257,18 +317,31 @@ impl ModelHandle {
             Some(names) => names.iter().map(|name| signature.output_index(name)).collect::<Result<_, _>>()?,
         };
         let answers = PyDict::new(py);
-        for ((value, array), index) in call.run(py, &wanted, progress)?.into_iter().zip(&wanted) {
+        for ((value, array), index) in call.run(py, &wanted, deadline, progress)?.into_iter().zip(&wanted) {
             answers.set_item(&signature.outputs()[*index].name, to_python(py, value, array)?)?;
         }
         Ok(answers.into_any())
     }
 
     /// The answer to a JSON body, as JSON.
-    fn predict_json<'py>(&self, body: &Bound<'py, PyAny>, method: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let session = self.session(body.py())?;
-        let answer = json::predict(&session, body, self.feature_names(&session)?, method)?;
-        report::log_notices(body.py(), &session)?;
-        Ok(answer)
+    fn predict_json<'py>(
+        &self,
+        body: &Bound<'py, PyAny>,
+        method: &str,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(self.score_json(body, method, timeout, usize::MAX)?.0)
+    }
+
+    /// The same for at most so many rows, with what it took.
+    fn measured_json<'py>(
+        &self,
+        body: &Bound<'py, PyAny>,
+        method: &str,
+        timeout: Option<&Bound<'py, PyAny>>,
+        most_rows: usize,
+    ) -> PyResult<(Bound<'py, PyBytes>, Took)> {
+        self.score_json(body, method, timeout, most_rows).map(|(answer, cost)| (answer, took(cost)))
     }
 
     /// Inputs, in the model's order.

@@ -10,6 +10,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyIterator, PyList, P
 use super::error::GlowplugError;
 use super::scalar;
 use crate::error::{Error, ErrorKind};
+use crate::json::Terms;
 use crate::rows::{RowsBuilder, Scalar};
 use crate::signature::Signature;
 use crate::tensor::InputTensor;
@@ -23,9 +24,10 @@ const ROWS_UNINTERRUPTED: usize = 4096;
 pub(super) fn read(
     rows: &Bound<'_, PyAny>,
     signature: &Signature,
-    features: Option<&[String]>,
+    terms: &Terms<'_>,
 ) -> PyResult<Option<Vec<InputTensor>>> {
-    let builder = RowsBuilder::new(signature, features)?;
+    let features = terms.features;
+    let builder = RowsBuilder::new(signature, features)?.at_most(terms.most_rows);
     let mut reader = Reader { builder, model: signature.model(), features, dicts: 0, keys: Vec::new() };
     reader.rows(rows).map_err(|error| reader.noted(rows.py(), error))?;
     if reader.builder.rows() == 0 {

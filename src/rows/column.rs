@@ -138,7 +138,7 @@ impl<'a> Column<'a> {
             self.check_scalar_depth(depth, scalar)?;
         }
         if let Err(misfit) = self.write(scalar) {
-            return Err(self.misfit(misfit, scalar, &self.place()));
+            return Err(self.located(self.misfit(misfit, scalar, &self.place())));
         }
         if let Some(count) = self.counts.last_mut() {
             *count += 1;
@@ -184,7 +184,7 @@ impl<'a> Column<'a> {
         }
         let expected = self.expected(depth);
         let problem = format!("got {scalar}, expected {expected}");
-        Err(Error::new(ErrorKind::Input, self.place(), problem, "put the values of a row into a list"))
+        Err(self.located(Error::new(ErrorKind::Input, self.place(), problem, "put the values of a row into a list")))
     }
 
     /// Opens a list.
@@ -193,11 +193,21 @@ impl<'a> Column<'a> {
         if self.has_rank {
             if depth >= self.sizes.len() {
                 let problem = format!("got a list, expected {}", self.expected(depth));
-                return Err(Error::new(ErrorKind::Input, self.place(), problem, "nest the values less deeply"));
+                return Err(self.located(Error::new(
+                    ErrorKind::Input,
+                    self.place(),
+                    problem,
+                    "nest the values less deeply",
+                )));
             }
         } else if depth >= MOST_DIMS {
             let problem = format!("got lists nested {depth} deep, expected at most {MOST_DIMS}");
-            return Err(Error::new(ErrorKind::Input, self.place(), problem, "nest the values less deeply"));
+            return Err(self.located(Error::new(
+                ErrorKind::Input,
+                self.place(),
+                problem,
+                "nest the values less deeply",
+            )));
         } else if depth == self.sizes.len() {
             self.sizes.push(None);
         }
@@ -228,7 +238,7 @@ impl<'a> Column<'a> {
         let mut expected = format!("got {count} {values}, expected {size}");
         if self.is_sized {
             expected.push_str(" by its shape");
-            return Error::new(ErrorKind::Input, self.place(), expected, "make shape and data agree");
+            return self.located(Error::new(ErrorKind::Input, self.place(), expected, "make shape and data agree"));
         }
         let declared = self.signature.inputs()[self.index].dims().and_then(|dims| dims.get(self.counts.len()));
         if !matches!(declared, Some(Dim::Fixed(_))) && self.names.is_empty() {
@@ -241,7 +251,7 @@ impl<'a> Column<'a> {
                 self.signature.inputs()[self.index].shape_text()
             ),
         };
-        Error::new(ErrorKind::Input, self.place(), expected, fix)
+        self.located(Error::new(ErrorKind::Input, self.place(), expected, fix))
     }
 
     /// A row of floats, if rows are that and every value fits; otherwise nothing changes.
@@ -299,7 +309,7 @@ impl<'a> Column<'a> {
         written.map_err(|misfit| {
             let name = self.names.get(slot).map_or("", String::as_str);
             let place = format!("row {}, feature `{name}` of {}", self.rows(), self.signature.model());
-            self.misfit(misfit, scalar, &place)
+            self.misfit(misfit, scalar, &place).at(self.rows(), Some(name))
         })
     }
 
@@ -384,6 +394,26 @@ impl<'a> Column<'a> {
         let kind = if misfit.is_type() { ErrorKind::InputType } else { ErrorKind::Input };
         let (problem, fix) = misfit.words(scalar, self.dtype);
         Error::new(kind, place, problem, fix)
+    }
+
+    /// The error with the row and the field that come next.
+    #[cold]
+    pub(crate) fn located(&self, error: Error) -> Error {
+        let input = &self.signature.inputs()[self.index].name;
+        let name = (self.signature.inputs().len() > 1).then_some(input.as_str());
+        match self.counts[..] {
+            [] => error,
+            [element] if self.flat_row.is_some() => match element.checked_div(self.flat_row.unwrap_or(1)) {
+                Some(row) => error.at(row, name),
+                None => error,
+            },
+            [row] => error.at(row, name),
+            [row, position] => match self.names.get(position) {
+                Some(name) => error.at(row, Some(name)),
+                None => error.at(row, Some(&position.to_string())),
+            },
+            [row, ref inner @ ..] => error.at(row, Some(&format!("{inner:?}"))),
+        }
     }
 
     fn subject(&self) -> String {

@@ -35,6 +35,8 @@ pub struct RowsBuilder<'a> {
     positional: Vec<usize>,
     place: Place,
     rows: usize,
+    /// How many rows there may be.
+    most: usize,
     /// Made by the first object.
     feature_names: Option<Names<'a>>,
     input_names: Option<Names<'a>>,
@@ -89,10 +91,18 @@ impl<'a> RowsBuilder<'a> {
             positional,
             place: Place::Between,
             rows: 0,
+            most: usize::MAX,
             feature_names: None,
             input_names: None,
             seen: (Vec::new(), 0),
         })
+    }
+
+    /// Refuses more than `most` rows, at the first one that is too much.
+    #[must_use]
+    pub fn at_most(mut self, most: usize) -> Self {
+        self.most = most;
+        self
     }
 
     /// How many rows are complete.
@@ -126,7 +136,7 @@ impl<'a> RowsBuilder<'a> {
                 let name = &signature.inputs()[index].name;
                 let problem = format!("got input `{name}`, which the rows before do not have");
                 let fix = "give an optional input in all rows or in none";
-                return Err(Error::new(ErrorKind::Input, row_subject(signature, rows), problem, fix));
+                return Err(row_error(signature, rows, problem, fix));
             }
             *place = Some(Column::of_rows(signature, index)?);
         }
@@ -215,15 +225,27 @@ impl<'a> RowsBuilder<'a> {
     #[cold]
     pub fn refusal(&self, kind: ErrorKind, problem: &str, fix: &str) -> Error {
         let (row, model) = (self.rows, self.signature.model());
-        let place = match self.place {
-            Place::Sole(index) | Place::Input(index) => self.columns[index].as_ref().map(Column::place),
-            Place::Feature(slot) => Some(format!("row {row}, feature `{}` of {model}", self.features[slot])),
-            Place::Tuple(position) => self.positional.get(position).map(|index| {
-                format!("row {row}, position {position} (`{}`) of {model}", self.signature.inputs()[*index].name)
-            }),
-            Place::Between | Place::Object | Place::Features | Place::Inputs => None,
+        let (place, field) = match self.place {
+            Place::Sole(index) | Place::Input(index) => match &self.columns[index] {
+                Some(column) => return column.located(Error::new(kind, column.place(), problem, fix)),
+                None => (row_subject(self.signature, row), None),
+            },
+            Place::Feature(slot) => {
+                let name = self.features[slot].as_str();
+                (format!("row {row}, feature `{name}` of {model}"), Some(name))
+            }
+            Place::Tuple(position) => match self.positional.get(position) {
+                Some(index) => {
+                    let name = self.signature.inputs()[*index].name.as_str();
+                    (format!("row {row}, position {position} (`{name}`) of {model}"), Some(name))
+                }
+                None => (row_subject(self.signature, row), None),
+            },
+            Place::Between | Place::Object | Place::Features | Place::Inputs => {
+                (row_subject(self.signature, row), None)
+            }
         };
-        Error::new(kind, place.unwrap_or_else(|| row_subject(self.signature, row)), problem, fix)
+        Error::new(kind, place, problem, fix).at(row, field)
     }
 
     /// Opens a list: a row, the value of the last key, or an element of the list that is open.
@@ -241,26 +263,11 @@ impl<'a> RowsBuilder<'a> {
                 Ok(())
             }
             Place::Sole(index) | Place::Input(index) => self.column(index)?.begin_list(),
-            Place::Feature(slot) => {
-                let subject =
-                    format!("row {}, feature `{}` of {}", self.rows, self.features[slot], self.signature.model());
-                Err(Error::new(
-                    ErrorKind::Input,
-                    subject,
-                    "got a list, expected one value",
-                    "give each feature one value",
-                ))
+            Place::Feature(_) => {
+                Err(self.refusal(ErrorKind::Input, "got a list, expected one value", "give each feature one value"))
             }
-            Place::Tuple(position) => {
-                let name = self.positional.get(position).map_or("", |index| &self.signature.inputs()[*index].name);
-                let subject =
-                    format!("row {}, position {position} (`{name}`) of {}", self.rows, self.signature.model());
-                Err(Error::new(
-                    ErrorKind::Input,
-                    subject,
-                    "got a list, expected one value",
-                    "give each input one value",
-                ))
+            Place::Tuple(_) => {
+                Err(self.refusal(ErrorKind::Input, "got a list, expected one value", "give each input one value"))
             }
             Place::Object | Place::Features | Place::Inputs => Err(misplaced(self.signature)),
         }
@@ -299,7 +306,7 @@ impl<'a> RowsBuilder<'a> {
                 let names = self.positional.iter().map(|index| self.signature.inputs()[*index].name.as_str());
                 let problem = format!("got {count} values, expected {}", self.positional.len());
                 let fix = format!("give one value for each of {}", list_names(names, NAMES_SHOWN));
-                Err(Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix))
+                Err(row_error(self.signature, self.rows, problem, fix))
             }
             _ => Err(misplaced(self.signature)),
         }
@@ -315,7 +322,7 @@ impl<'a> RowsBuilder<'a> {
             Place::Sole(_) | Place::Tuple(_) | Place::Input(_) | Place::Feature(_) => {
                 let problem = "got an object inside a row, expected values or lists of them";
                 let fix = "make each row one object, or one list";
-                Err(Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix))
+                Err(row_error(self.signature, self.rows, problem, fix))
             }
             Place::Object | Place::Features | Place::Inputs => Err(misplaced(self.signature)),
         }
@@ -425,6 +432,9 @@ impl<'a> RowsBuilder<'a> {
                 .collect();
             return Err(self.missing("input", &missing));
         }
+        if rows > self.most {
+            return Err(too_many(self.signature.model(), None, self.most));
+        }
         self.rows = rows;
         self.place = Place::Between;
         Ok(())
@@ -456,7 +466,7 @@ impl<'a> RowsBuilder<'a> {
                 format!("make each row an object like `{{{:?}: …}}`", first.name),
             ),
         };
-        Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix)
+        row_error(self.signature, self.rows, problem, fix)
     }
 
     #[cold]
@@ -470,13 +480,13 @@ impl<'a> RowsBuilder<'a> {
             None => format!("use the model's {noun} names, and no others"),
         };
         let problem = format!("got unknown {noun} `{name}`, expected {noun}s: {}", list_names(known(), NAMES_SHOWN));
-        Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix)
+        row_error(self.signature, self.rows, problem, fix).at(self.rows, Some(name))
     }
 
     #[cold]
     fn duplicate(&self, noun: &str, name: &str) -> Error {
         let problem = format!("got {noun} `{name}` twice");
-        Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, "give each name once")
+        row_error(self.signature, self.rows, problem, "give each name once").at(self.rows, Some(name))
     }
 
     #[cold]
@@ -490,7 +500,7 @@ impl<'a> RowsBuilder<'a> {
         } else {
             format!("add {names_text}; a row needs every {noun}")
         };
-        Error::new(ErrorKind::Input, row_subject(self.signature, self.rows), problem, fix)
+        row_error(self.signature, self.rows, problem, fix).at(self.rows, names.first().copied())
     }
 
     fn is_optional(&self, name: &str) -> bool {
@@ -500,6 +510,21 @@ impl<'a> RowsBuilder<'a> {
 
 fn row_subject(signature: &Signature, row: usize) -> String {
     format!("row {row} for {}", signature.model())
+}
+
+#[cold]
+fn row_error(signature: &Signature, row: usize, problem: impl Into<String>, fix: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Input, row_subject(signature, row), problem, fix).at(row, None)
+}
+
+/// More rows than the caller allows; `count` of them, if that is known.
+#[cold]
+pub(crate) fn too_many(model: &str, count: Option<usize>, most: usize) -> Error {
+    let problem = match count {
+        Some(count) => format!("got {count} rows, expected at most {most}"),
+        None => format!("got more than {most} rows, expected at most so many"),
+    };
+    Error::new(ErrorKind::Limit, model, problem, "send the rows in several requests")
 }
 
 /// Events that no row has in this order: a mistake of the caller's, not of the rows'.

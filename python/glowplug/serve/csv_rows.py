@@ -1,0 +1,177 @@
+"""Rows as CSV, and predictions in the same form."""
+
+from __future__ import annotations
+
+import csv
+from itertools import chain
+
+from glowplug.errors import InputError, InputTypeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from glowplug.model import Model
+
+
+def csv_rows(lines: Iterable[str], model: Model) -> tuple[Iterator[Any], bool]:
+    """Read rows of CSV as plain Python.
+
+    The first line is a header if one of its cells is the name of a feature or input, or if the model takes only numbers and
+    none of its cells is one. Columns may then come in any order. An empty cell is a missing value.
+
+    Returns:
+        The rows, read as they are asked for, and whether there is a header.
+
+    Raises:
+        InputError: A line does not fit the model, or is no CSV.
+    """
+    reader = csv.reader(lines, strict=True)
+    kinds, names = _columns(model)
+    try:
+        first = next(reader)
+    except StopIteration:
+        raise InputError.about("CSV body", "is empty", "send a line for each row") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _no_csv(reader.line_num, error) from None
+    has_header = _is_header(first, kinds, names)
+    converters = [_converter(kinds[names.index(name)]) if name in names else str for name in first]
+    return _rows(
+        reader, first, has_header, converters if has_header else [_converter(kind) for kind in kinds]
+    ), has_header
+
+
+def _columns(model: Model) -> tuple[list[str], list[str]]:
+    """The dtype and the name of each column; a matrix of any width has one dtype and no names."""
+    inputs = [spec for spec in model.inputs if spec.required] or list(model.inputs)
+    if len(inputs) > 1:
+        return [spec.dtype for spec in inputs], [spec.name for spec in inputs]
+    (spec,) = inputs
+    names = model.features or []
+    width = spec.shape[1] if len(spec.shape) > 1 and isinstance(spec.shape[1], int) else len(names)
+    return [spec.dtype] * max(width, 1), names or [spec.name]
+
+
+def _is_header(first: list[str], kinds: list[str], names: list[str]) -> bool:
+    if any(cell in names for cell in first):
+        return True
+    return "string" not in kinds and not any(_is_number(cell) for cell in first) and any(first)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _converter(dtype: str) -> Callable[[str], Any]:
+    if dtype == "string":
+        return str
+    return _float if dtype.startswith("float") else _whole
+
+
+def _float(cell: str) -> float | None:
+    return float(cell) if cell else None
+
+
+def _whole(cell: str) -> int | bool | None:
+    words = {"true": True, "false": False}
+    if cell.lower() in words:
+        return words[cell.lower()]
+    try:
+        return int(cell) if cell else None
+    except ValueError:
+        return float(cell)  # type: ignore[return-value] # 1.0 is whole; the core looks at that
+
+
+def _rows(
+    reader: Any, first: list[str], has_header: bool, converters: list[Callable[[str], Any]]
+) -> Iterator[list[Any] | dict[str, Any]]:
+    row = 0
+    try:
+        for cells in reader if has_header else chain([first], reader):
+            if not cells:
+                continue
+            if has_header and len(cells) != len(first):
+                problem = f"got {len(cells)} cells, expected {len(first)} as in the header"
+                raise placed(InputError.about(f"row {row} of the CSV body", problem, "give each column a cell"), row)
+            values = _converted(cells, converters, row)
+            yield dict(zip(first, values, strict=True)) if has_header else values
+            row += 1
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise placed(_no_csv(reader.line_num, error), row) from None
+
+
+def _converted(cells: list[str], converters: list[Callable[[str], Any]], row: int) -> list[Any]:
+    try:
+        if len(cells) == len(converters):
+            return [convert(cell) for convert, cell in zip(converters, cells, strict=True)]
+        # The wrong number of cells, which the core refuses in its own words, or a matrix of any width.
+        return [converters[0](cell) for cell in cells]
+    except ValueError:
+        for position, cell in enumerate(cells):
+            convert = converters[position] if len(cells) == len(converters) else converters[0]
+            if convert is not str and cell and not _is_number(cell):
+                subject, problem = (
+                    f"row {row}, column {position} of the CSV body",
+                    f"got {cell[:40]!r}, expected a number",
+                )
+                raise placed(
+                    InputTypeError.about(subject, problem, "leave the cell empty if there is no value"), row
+                ) from None
+        raise
+
+
+def _no_csv(line: int, error: Exception) -> InputError:
+    return InputError.about(
+        "CSV body", f"line {line} cannot be read: {error}", "quote cells that hold quotes or commas"
+    )
+
+
+def placed(error: InputError, row: int | None, field: str | None = None) -> InputError:
+    """The error with the row that it is about."""
+    error.row, error.field = row, field
+    return error
+
+
+def csv_text(predictions: Any, *, header: bool) -> bytes:
+    """Predictions as CSV: a line for each row, a column for each number of it.
+
+    `predictions` is a list with a value, a list or a dict for each row, or a dict of such lists by output.
+    """
+    from io import StringIO
+
+    outputs = predictions if isinstance(predictions, dict) else {"prediction": predictions}
+    columns = {name: list(map(_cells, values)) for name, values in outputs.items()}
+    names: list[str] = []
+    for name, rows in columns.items():
+        keys = next(iter(rows), {"": None})
+        names += [f"{name}_{key}" if key else name for key in keys]
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(names)
+    for cells in zip(*columns.values(), strict=True):
+        writer.writerow([cell for part in cells for cell in part.values()])
+    return text.getvalue().encode()
+
+
+def _cells(value: Any) -> dict[str, Any]:
+    """The cells of one prediction by what is added to the name of its column."""
+    if isinstance(value, dict):
+        return {str(key): part for key, part in value.items()}
+    if isinstance(value, list):
+        flat = {str(index): part for index, part in enumerate(_flat(value))}
+        return {"": flat["0"]} if len(flat) == 1 else flat
+    return {"": value}
+
+
+def _flat(values: list[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _flat(value)
+        else:
+            yield value
