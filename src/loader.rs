@@ -10,12 +10,12 @@ use crate::engine::Engine;
 use crate::engine::native::NativeEngine;
 use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::{self, Format, ModelFacts};
+use crate::onnx::{self, Classes, Format, ModelFacts};
 use crate::options::{Batch, EngineChoice, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
-use crate::trees::{read_lightgbm, read_xgboost};
+use crate::trees::{Answer, Labels, TreeModel, read_lightgbm, read_xgboost};
 
 /// Bytes of a file that are read at once.
 const READ_AT_ONCE: usize = 64 * 1024;
@@ -54,20 +54,29 @@ impl EngineLoader {
                 let fix = "leave `engine` out, or convert the model to ONNX";
                 return Err(Error::new(ErrorKind::Unsupported, name, problem, fix));
             }
-            Format::XgBoost => {
-                let model = read_xgboost(&content(source, name)?, name)?;
-                facts.features = model.features;
-                (Box::new(NativeEngine::of_single_trees(model.trees, model.is_class, name)), plan_row_threads(options))
-            }
-            Format::LightGbm => {
-                let (trees, features) = read_lightgbm(open(source, name)?, name)?;
-                facts.features = features;
-                (Box::new(NativeEngine::of_trees(trees, name)), plan_row_threads(options))
-            }
+            Format::XgBoost => of_file(read_xgboost(&content(source, name)?, name)?, &mut facts, options, name),
+            Format::LightGbm => of_file(read_lightgbm(open(source, name)?, name)?, &mut facts, options, name),
         };
         let (options, load_time) = (*options, started.elapsed());
         Ok(move |origin| Session::new(engine, options, threads, origin, facts, load_time))
     }
+}
+
+/// An engine for a tree library's own file; what the file says of columns and classes goes to `facts`.
+fn of_file(
+    mut model: TreeModel,
+    facts: &mut ModelFacts,
+    options: &LoadOptions,
+    name: &str,
+) -> (Box<dyn Engine>, ThreadPlan) {
+    facts.features = model.features.take();
+    if let Answer::Label { labels, .. } = &model.answer {
+        facts.classes = Some(match labels {
+            Labels::Ints(labels) => Classes::Ints(labels.clone()),
+            Labels::Texts(labels) => Classes::Strings(labels.clone()),
+        });
+    }
+    (Box::new(NativeEngine::of_file(model, name)), plan_row_threads(options))
 }
 
 impl Loader for EngineLoader {

@@ -13,10 +13,14 @@ use super::tree::Rule;
 
 /// What is in no set of categories.
 pub(super) const NO_CATEGORY: u32 = u32::MAX;
+/// A missing number in the place of a category.
+pub(super) const MISSING_CATEGORY: u32 = u32::MAX - 1;
 /// Ranks of one column: the largest `u16` is what is beyond all of them.
 const RANKS: u32 = u16::MAX as u32;
 /// Searches at once.
 const SEARCHES: usize = 16;
+/// The least number that is category 0 once its fraction is cut off.
+const TRUNCATED: f64 = (-1_f64).next_up();
 /// The rank beyond all thresholds of a feature.
 const BEYOND: u32 = u32::MAX;
 
@@ -68,13 +72,15 @@ pub(super) struct Columns {
     thresholds: Vec<f64>,
     /// Features whose numbers are categories; their columns come last, two for each: its lower and its upper half.
     categories: Vec<usize>,
+    /// The least number that is a category.
+    least_category: f64,
 }
 
 impl Thresholds {
     /// The number of this threshold, by which [`Self::place`] finds it. Sets of categories are numbered by `Rule`.
     pub(super) fn number(&mut self, feature: u32, rule: Rule, threshold: f64) -> u32 {
         // -0 and 0 are one threshold; a set has none.
-        let threshold = if let Rule::Categories(_) = rule { 0.0 } else { threshold + 0.0 };
+        let threshold = if rule.set().is_some() { 0.0 } else { threshold + 0.0 };
         let key = Key { feature, rule, threshold: threshold.to_bits() };
         // Fewer than nodes, of which a model has at most 2³¹.
         let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
@@ -84,38 +90,43 @@ impl Thresholds {
         })
     }
 
-    /// Sorts them, and says of each number where it is, and of each place of categories which set it is. `zeros` columns
+    /// Sorts them, and says of each number where it is, and of each place of categories which rule it is. `zeros` columns
     /// come first.
-    pub(super) fn place(self, zeros: usize) -> Result<(Columns, Vec<Place>, Vec<Vec<u32>>), String> {
+    pub(super) fn place(self, zeros: usize) -> Result<(Columns, Vec<Place>, Vec<Vec<Rule>>), String> {
         let keys = self.keys;
         drop(self.numbers);
         let value = |number: usize| f64::from_bits(keys[number].threshold);
         let (mut sets, mut ranks): (Vec<usize>, Vec<usize>) =
-            (0..keys.len()).partition(|number| matches!(keys[*number].rule, Rule::Categories(_)));
+            (0..keys.len()).partition(|number| keys[*number].rule.set().is_some());
         ranks.sort_unstable_by(|a, b| {
             keys[*a].feature.cmp(&keys[*b].feature).then_with(|| value(*a).total_cmp(&value(*b)))
         });
         sets.sort_unstable_by_key(|number| (keys[*number].feature, keys[*number].rule));
-        let mut columns =
-            Columns { zeros, features: Vec::new(), kinds: Vec::new(), thresholds: Vec::new(), categories: Vec::new() };
+        let mut columns = Columns {
+            zeros,
+            features: Vec::new(),
+            kinds: Vec::new(),
+            thresholds: Vec::new(),
+            categories: Vec::new(),
+            least_category: TRUNCATED,
+        };
         let mut places = vec![Place { column: 0, rank: 0 }; keys.len()];
         for group in ranks.chunk_by(|a, b| keys[*a].feature == keys[*b].feature) {
             let at = keys[group[0]].feature as usize;
             columns.add(at, group, |number| (keys[number].rule, value(number)), &mut places)?;
         }
-        let mut sets_of_columns = Vec::new();
+        let mut rules_of_columns = Vec::new();
         for group in sets.chunk_by(|a, b| keys[*a].feature == keys[*b].feature) {
             for part in group.chunks(RANKS as usize) {
                 columns.categories.push(keys[part[0]].feature as usize);
                 let column = column(columns.len() - 2)?;
-                let set = |number: &usize| if let Rule::Categories(set) = keys[*number].rule { set } else { 0 };
-                sets_of_columns.push(part.iter().map(set).collect());
+                rules_of_columns.push(part.iter().map(|number| keys[*number].rule).collect());
                 for (rank, number) in (0..).zip(part) {
                     places[*number] = Place { column, rank };
                 }
             }
         }
-        Ok((columns, places, sets_of_columns))
+        Ok((columns, places, rules_of_columns))
     }
 }
 
@@ -160,7 +171,7 @@ impl Columns {
                 Rule::MissingLeft => (0, zero),
                 Rule::MissingRight => (BEYOND, zero),
                 Rule::ZeroLeft => (0, 0),
-                Rule::ZeroRight | Rule::Categories(_) => (BEYOND, BEYOND),
+                Rule::ZeroRight | Rule::Categories(_) | Rule::CategoriesOrMissing(_) => (BEYOND, BEYOND),
             };
             self.kinds.extend(parts.iter().map(|part| Column { first: part * RANKS, missing, zero }));
         }
@@ -170,6 +181,11 @@ impl Columns {
             columns: first_column..self.kinds.len(),
         });
         Ok(())
+    }
+
+    /// Numbers between -1 and 0 are no category.
+    pub(super) fn refuse_negative_categories(&mut self) {
+        self.least_category = 0.0;
     }
 
     /// Columns of a row of ranks.
@@ -194,7 +210,7 @@ impl Columns {
             }
         }
         for (halves, at) in ranks[self.kinds.len()..].as_chunks_mut().0.iter_mut().zip(&self.categories) {
-            *halves = split_category(row[*at]);
+            *halves = split_category(row[*at], self.least_category);
         }
     }
 
@@ -267,11 +283,12 @@ fn search(thresholds: &[f64], values: &[f64], ranks: &mut [u32]) {
     }
 }
 
-/// NaN, negative numbers and those beyond 32 bits are in no set; fractions are cut off.
+/// Numbers below the least category and those beyond 32 bits are in no set; fractions are cut off.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked first")]
-fn split_category(value: f64) -> [u16; 2] {
-    let is_category = value > -1.0 && value < f64::from(i32::MAX) + 1.0;
-    let category = if is_category { value as u32 } else { NO_CATEGORY };
+fn split_category(value: f64, least: f64) -> [u16; 2] {
+    let is_category = value >= least && value < f64::from(i32::MAX) + 1.0;
+    let other = if value.is_nan() { MISSING_CATEGORY } else { NO_CATEGORY };
+    let category = if is_category { value as u32 } else { other };
     [category as u16, (category >> 16) as u16]
 }
 

@@ -12,6 +12,7 @@ const DEEPEST: usize = 32;
 pub(super) enum Value {
     Text(String),
     Numbers(Vec<f64>),
+    /// A number, or a truth value as 1 or 0.
     Number(f64),
     List(Vec<Value>),
     Object(Vec<(String, Value)>),
@@ -131,6 +132,9 @@ fn json(jiter: &mut Jiter<'_>, peek: Peek, key: &str, wanted: &mut Wanted<'_>, d
             Ok(Value::Object(members))
         }
         Peek::String => jiter.known_str().map(|text| Value::Text(text.to_owned())).map_err(wrong),
+        Peek::True | Peek::False => {
+            jiter.known_bool(peek).map(|value| Value::Number(f64::from(u8::from(value)))).map_err(wrong)
+        }
         peek if peek.is_num() => jiter.known_float(peek).map(Value::Number).map_err(wrong),
         _ => jiter.next_skip().map(|()| Value::Nothing).map_err(wrong),
     }
@@ -194,7 +198,8 @@ impl<'a> Ubjson<'a> {
         match mark {
             b'S' | b'H' => self.text().map(Value::Text),
             b'C' => self.byte().map(|byte| Value::Text(char::from(byte).to_string())),
-            b'T' | b'F' | b'Z' => Ok(Value::Nothing),
+            b'T' | b'F' => Ok(Value::Number(f64::from(u8::from(mark == b'T')))),
+            b'Z' => Ok(Value::Nothing),
             b'[' => self.list(key, wanted, depth),
             b'{' => self.object(wanted, depth),
             other => Err(format!("has the byte {other} where a value is expected")),

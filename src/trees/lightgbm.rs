@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::str::FromStr;
 
-use super::{Builder, Ensemble, Link, Rule, Split};
+use super::{Answer, Builder, Link, Precision, Rule, Split, TreeModel};
 use crate::error::{Error, ErrorKind, Result};
 
 /// More outputs than any model has; above it the number is taken for a broken file.
@@ -31,8 +31,8 @@ const TREE: [&str; 10] = [
 /// The lines of one block that are needed, as keys and values.
 type Block = HashMap<&'static str, String>;
 
-/// Reads a model line by line, so that of a large file no more than a tree is in memory; also the names of its columns.
-pub fn read_lightgbm(mut source: impl BufRead, subject: &str) -> Result<(Ensemble, Option<Vec<String>>)> {
+/// Reads a model line by line, so that of a large file no more than a tree is in memory.
+pub fn read_lightgbm(mut source: impl BufRead, subject: &str) -> Result<TreeModel> {
     let mut line = Vec::new();
     let (head, mut goes_on) = block(&mut source, &mut line, &HEAD, subject)?;
     // An `int` there.
@@ -59,7 +59,13 @@ pub fn read_lightgbm(mut source: impl BufRead, subject: &str) -> Result<(Ensembl
         ensemble.average_over(u32::try_from(ensemble.len() / outputs).unwrap_or(u32::MAX));
     }
     let names = head.get("feature_names").map(|names| names.split(' ').map(str::to_owned).collect::<Vec<_>>());
-    Ok((ensemble.finish()?, names.filter(|names| names.len() == features)))
+    Ok(TreeModel {
+        trees: ensemble.finish()?,
+        features: names.filter(|names| names.len() == features),
+        input: Precision::Double,
+        output: Precision::Double,
+        answer: Answer::Values,
+    })
 }
 
 /// The lines of `keys` up to the next tree, and whether there is one.

@@ -21,7 +21,7 @@ pub enum Link {
 
 impl Link {
     /// Applies it to the sums of one row.
-    pub(super) fn apply(self, scores: &mut [f64]) {
+    pub fn apply(self, scores: &mut [f64]) {
         let each: fn(f64, f64) -> f64 = match self {
             Self::Identity => return,
             Self::Sigmoid(_) => |score, factor| 1.0 / (1.0 + (-factor * score).exp()),
@@ -35,6 +35,32 @@ impl Link {
         for score in scores {
             *score = each(*score, factor);
         }
+    }
+}
+
+impl Link {
+    /// The same as `XGBoost` computes it, in float32.
+    #[allow(clippy::cast_possible_truncation, reason = "float32 is what it is about")]
+    pub fn apply_single(self, scores: &mut [f64]) {
+        match self {
+            // Its bound keeps the exponential finite; the tiny number that it also adds changes nothing.
+            Self::Sigmoid(_) => each_single(scores, |score| 1.0 / ((-score).min(88.7).exp() + 1.0)),
+            Self::Exp => each_single(scores, f32::exp),
+            Self::Softmax => {
+                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max) as f32;
+                each_single(scores, |score| (score - largest).exp());
+                let sum = scores.iter().sum::<f64>() as f32;
+                each_single(scores, |score| score / sum);
+            }
+            other => other.apply(scores),
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "they are of float32")]
+fn each_single(scores: &mut [f64], link: impl Fn(f32) -> f32) {
+    for score in scores {
+        *score = f64::from(link(*score as f32));
     }
 }
 

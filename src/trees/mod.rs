@@ -10,7 +10,9 @@ mod descend;
 mod document;
 mod instructions;
 mod lightgbm;
+mod linear;
 mod link;
+mod model;
 mod tree;
 mod walk;
 mod xgboost;
@@ -22,12 +24,15 @@ use crate::error::{Error, ErrorKind, Result};
 use blocks::Blocks;
 use columns::{Columns, Thresholds};
 use instructions::{Instructions, LARGE, SMALL};
+use linear::Linear;
 use walk::{Forest, WALKS};
 
 pub use lightgbm::read_lightgbm;
+pub use linear::LinearLeaf;
 pub use link::{Link, softmax};
+pub use model::{Answer, Choice, Labels, Precision, TreeModel};
 pub use tree::{Rule, Split};
-pub use xgboost::{XgBoost, read_xgboost};
+pub use xgboost::read_xgboost;
 
 /// `LightGBM` takes numbers this close to zero for zero (`kZeroThreshold`, a float32 there).
 const ZERO: f64 = 1e-35_f32 as f64;
@@ -46,9 +51,11 @@ pub struct Builder {
     link: Link,
     divisor: f64,
     is_near_zero_zero: bool,
+    refuses_negative_categories: bool,
     sums: Sums,
     thresholds: Thresholds,
     forest: Forest,
+    linear: Option<Linear>,
 }
 
 /// Trees whose sums are the model's outputs.
@@ -64,6 +71,8 @@ pub struct Ensemble {
     sums: Sums,
     columns: Columns,
     forest: Forest,
+    /// Leaves that are functions of the row: then rows walk, and nothing else is done.
+    linear: Option<Linear>,
     /// Made for the first batch: a process that scores single rows does not pay for them.
     blocks: OnceLock<Option<Batches>>,
 }
@@ -99,9 +108,11 @@ impl Builder {
             link,
             divisor: 1.0,
             is_near_zero_zero: false,
+            refuses_negative_categories: false,
             sums: Sums { start: vec![0.0; outputs], are_single: false },
             thresholds,
             forest,
+            linear: None,
         }
     }
 
@@ -124,6 +135,11 @@ impl Builder {
     /// sees them.
     pub fn take_near_zero_for_zero(&mut self) {
         self.is_near_zero_zero = true;
+    }
+
+    /// Numbers between -1 and 0 are no category; else their fraction is cut off.
+    pub fn refuse_negative_categories(&mut self) {
+        self.refuses_negative_categories = true;
     }
 
     /// Sums begin with `start`, one number for each output, and are rounded to float32 after each tree.
@@ -150,10 +166,36 @@ impl Builder {
             })
     }
 
+    /// Adds a tree for one output whose leaves are linear functions of the row; `leaves` are what counts where one of a
+    /// function's columns is missing.
+    ///
+    /// In an ensemble of float32, functions are added term by term, without those of missing numbers and without constants.
+    pub fn push_linear(
+        &mut self,
+        to: usize,
+        splits: &[Split],
+        leaves: &[f64],
+        categories: &[Vec<u32>],
+        functions: &[LinearLeaf],
+    ) -> Result<()> {
+        let number = self.len();
+        self.push(to..to + 1, splits, leaves, categories)?;
+        let fits = if functions.len() == leaves.len() {
+            self.linear.get_or_insert_default().push(number, functions, self.features)
+        } else {
+            Err(format!("has {} leaves and {} linear functions", leaves.len(), functions.len()))
+        };
+        fits.map_err(|problem| {
+            let fix = "save the model again, and copy the file whole";
+            Error::new(ErrorKind::Model, &self.subject, format!("tree {number} {problem}"), fix)
+        })
+    }
+
     /// The ensemble.
     pub fn finish(self) -> Result<Ensemble> {
-        let Self { subject, features, outputs, link, divisor, is_near_zero_zero, sums, thresholds, mut forest } = self;
-        let columns = forest.finish(thresholds).map_err(|problem| {
+        let Self { subject, features, outputs, link, divisor, is_near_zero_zero, sums, thresholds, .. } = self;
+        let (mut forest, linear) = (self.forest, self.linear);
+        let mut columns = forest.finish(thresholds).map_err(|problem| {
             Error::new(
                 ErrorKind::Unsupported,
                 subject,
@@ -161,6 +203,9 @@ impl Builder {
                 "train with fewer features, or convert the model to ONNX",
             )
         })?;
+        if self.refuses_negative_categories {
+            columns.refuse_negative_categories();
+        }
         Ok(Ensemble {
             features,
             outputs,
@@ -170,6 +215,7 @@ impl Builder {
             sums,
             columns,
             forest,
+            linear,
             blocks: OnceLock::new(),
         })
     }
@@ -194,6 +240,9 @@ impl Ensemble {
     /// How rows are scored, in words.
     pub fn kernel(&self) -> String {
         let walks = format!("{WALKS} walks at once");
+        if self.linear.is_some() {
+            return format!("{walks}; then linear functions");
+        }
         match self.batches() {
             Some(batches) => format!(
                 "{walks}; from {} rows on blocks of {SMALL} ({}) and {LARGE} ({})",
@@ -205,11 +254,19 @@ impl Ensemble {
         }
     }
 
-    /// Scores the rows of `rows`, which has [`Self::features`] numbers for each, into `scores`, which has
-    /// [`Self::outputs`] for each.
+    /// Scores the rows of `rows` into `scores`: what the link makes of [`Self::margins`].
+    pub fn score(&self, rows: &mut [f64], scores: &mut [f64]) {
+        self.margins(rows, scores);
+        for scores in scores.chunks_exact_mut(self.outputs) {
+            self.link.apply(scores);
+        }
+    }
+
+    /// Sums of leaves of the rows of `rows`, which has [`Self::features`] numbers for each, in `scores`, which has
+    /// [`Self::outputs`] for each. What is left of the rows has no meaning.
     ///
     /// Every row adds its leaves in the order of the trees, in float64: the same answer whatever rows are beside it.
-    pub fn score(&self, rows: &mut [f64], scores: &mut [f64]) {
+    pub fn margins(&self, rows: &mut [f64], scores: &mut [f64]) {
         if self.is_near_zero_zero {
             for value in rows.iter_mut().filter(|value| value.abs() <= ZERO) {
                 *value = 0.0;
@@ -223,6 +280,10 @@ impl Ensemble {
         while done < count {
             let left = count - done;
             let (rows, scores) = (&rows[done * self.features..], &mut scores[done * self.outputs..]);
+            if let Some(linear) = &self.linear {
+                done += self.add_linear(linear, rows, scores);
+                continue;
+            }
             // A row alone never needs blocks, which take time to make.
             done += match if left == 1 { None } else { self.batches() } {
                 Some(batches) if left >= LARGE / 2 => self.add_large(batches, batches.large, rows, scores),
@@ -230,11 +291,8 @@ impl Ensemble {
                 _ => self.add_walks(rows, scores),
             };
         }
-        for scores in scores.chunks_exact_mut(self.outputs) {
-            for score in scores.iter_mut() {
-                *score /= self.divisor;
-            }
-            self.link.apply(scores);
+        for score in scores.iter_mut() {
+            *score /= self.divisor;
         }
     }
 
@@ -293,6 +351,27 @@ impl Ensemble {
             self.add_row(ranks, scores);
         }
         count
+    }
+
+    /// Adds the leaves of one row, of which some are functions of it; says that it was one.
+    fn add_linear(&self, linear: &Linear, row: &[f64], scores: &mut [f64]) -> usize {
+        let mut ranks = vec![0; self.columns.len()];
+        self.columns.rank_row(row, &mut ranks);
+        let mut leaves = vec![0; self.forest.len()];
+        self.forest.leaves_of_row(&ranks, |tree, leaf| leaves[tree] = leaf);
+        for (tree, leaf) in leaves.into_iter().enumerate() {
+            let score = &mut scores[self.forest.output(tree)];
+            let sum = if self.sums.are_single {
+                linear.add_single(tree, leaf, row, *score)
+            } else {
+                linear.value(tree, leaf, row).map(|value| *score + value)
+            };
+            match sum {
+                Some(sum) => *score = sum,
+                None => self.add_leaf(tree, leaf, scores),
+            }
+        }
+        1
     }
 
     fn add_row(&self, ranks: &[u16], scores: &mut [f64]) {

@@ -21,6 +21,7 @@ fn missing_numbers_go_where_the_rule_says() {
         (Rule::MissingLeft, -1.0, [(f64::NAN, 1.0), (0.0, 2.0), (-1.0, 1.0), (5.0, 2.0)]),
         (Rule::MissingRight, 1.0, [(f64::NAN, 2.0), (0.0, 1.0), (1.0, 1.0), (5.0, 2.0)]),
         (Rule::Categories(0), 0.0, [(f64::NAN, 2.0), (0.0, 1.0), (1.0, 2.0), (2.9, 1.0)]),
+        (Rule::CategoriesOrMissing(0), 0.0, [(f64::NAN, 1.0), (0.0, 1.0), (1.0, 2.0), (1e10, 2.0)]),
         (Rule::Categories(0), 0.0, [(-0.5, 1.0), (-1.0, 2.0), (1e10, 2.0), (33.0, 2.0)]),
     ];
     for (rule, threshold, values) in cases {
@@ -78,6 +79,24 @@ fn links_are_applied() {
     }
 }
 
+#[test]
+#[allow(clippy::cast_possible_truncation, reason = "what it is about")]
+fn links_of_float32_round_after_each_step() {
+    let (a, b) = (0.3_f32, -100.0_f32);
+    let cases = [
+        (Link::Identity, [a, b]),
+        (Link::Sigmoid(1.0), [1.0 / ((-a).exp() + 1.0), 1.0 / (88.7_f32.exp() + 1.0)]),
+        (Link::Exp, [a.exp(), b.exp()]),
+        (Link::Positive, [1.0, 0.0]),
+        (Link::Softmax, [1.0, (b - a).exp()]),
+    ];
+    for (link, expected) in cases {
+        let mut scores = [f64::from(a), f64::from(b)];
+        link.apply_single(&mut scores);
+        assert_eq!(scores.map(|score| (score as f32).to_bits()), expected.map(f32::to_bits), "{link:?}");
+    }
+}
+
 /// Numbers that stand for all that a row may have.
 const ODD: [f64; 10] = [f64::NAN, 0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, 1e-36, 5e-324, -1.0, 3.0, 1e300];
 
@@ -111,7 +130,10 @@ fn random_tree(random: &mut Random, leaves: usize, features: usize, has_sets: bo
             splits[node].children[side] = i32::try_from(index).unwrap();
         }
         let rule = match random.below(8) {
-            kind @ 0..3 if has_sets => Rule::Categories(u32::try_from(kind).unwrap()),
+            kind @ 0..3 if has_sets => {
+                let set = u32::try_from(kind).unwrap();
+                if random.below(2) == 0 { Rule::Categories(set) } else { Rule::CategoriesOrMissing(set) }
+            }
             kind => rules[kind % 5],
         };
         let threshold = if random.below(20) == 0 { 0.0 } else { random.number(kinds) };
@@ -137,7 +159,8 @@ fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
             Rule::MissingIsZero => (if value.is_nan() { 0.0 } else { value }) <= split.threshold,
             Rule::ZeroLeft => value.is_nan() || value == 0.0 || value <= split.threshold,
             Rule::ZeroRight => value != 0.0 && value <= split.threshold,
-            Rule::Categories(set) => (0_u32..96).any(|category| {
+            Rule::CategoriesOrMissing(_) if value.is_nan() => true,
+            Rule::Categories(set) | Rule::CategoriesOrMissing(set) => (0_u32..96).any(|category| {
                 let bits = sets[set as usize].get(category as usize / 32).copied().unwrap_or_default();
                 bits >> (category % 32) & 1 == 1
                     && value > -1.0

@@ -15,6 +15,27 @@ pub enum Rule {
     MissingRight,
     /// Whole numbers of this set go left, everything else goes right.
     Categories(u32),
+    /// The same, and missing numbers go left.
+    CategoriesOrMissing(u32),
+}
+
+impl Rule {
+    /// The set of categories, if it is about one.
+    pub(super) fn set(self) -> Option<u32> {
+        match self {
+            Self::Categories(set) | Self::CategoriesOrMissing(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The same rule, with sets numbered from `first` on.
+    pub(super) fn renumbered(self, first: u32) -> Self {
+        match self {
+            Self::Categories(set) => Self::Categories(first + set),
+            Self::CategoriesOrMissing(set) => Self::CategoriesOrMissing(first + set),
+            other => other,
+        }
+    }
 }
 
 /// A node of one tree: a child that is not negative is a node, any other the leaf `!child`.
@@ -87,11 +108,8 @@ pub(super) fn check(
         if split.threshold.is_nan() {
             return Err(format!("has the threshold NaN in node {index}"));
         }
-        match split.rule {
-            Rule::Categories(set) if set as usize >= sets => {
-                return Err(format!("names the set of categories {set} in node {index}, which is not there"));
-            }
-            _ => {}
+        if let Some(set) = split.rule.set().filter(|set| *set as usize >= sets) {
+            return Err(format!("names the set of categories {set} in node {index}, which is not there"));
         }
     }
     Ok(())

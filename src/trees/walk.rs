@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::columns::{Columns, NO_CATEGORY, Place, Thresholds, join_category};
+use super::columns::{Columns, MISSING_CATEGORY, Place, Thresholds, join_category};
 use super::tree::{Child, Rule, Split};
 
 /// Walks at once.
@@ -57,8 +57,8 @@ pub(super) struct Forest {
     leaves: Vec<f64>,
     /// Sets of categories, a bit for each whole number.
     sets: Vec<Vec<u32>>,
-    /// Which sets the columns of categories have, and which column is the first of them.
-    sets_of_columns: Vec<Vec<u32>>,
+    /// Which rules the columns of categories have, and which column is the first of them.
+    rules_of_columns: Vec<Vec<Rule>>,
     first_of_categories: usize,
     most_leaves: usize,
     leaf_count: usize,
@@ -106,8 +106,7 @@ impl Forest {
                     self.nodes.extend([Node::new(0, 0); 2]);
                     queue.push_back((child, Child::of(children[0]), level + 1));
                     queue.push_back((child + 1, Child::of(children[1]), level + 1));
-                    let rule = if let Rule::Categories(set) = rule { Rule::Categories(first_set + set) } else { rule };
-                    Node::new(child, thresholds.number(feature, rule, threshold))
+                    Node::new(child, thresholds.number(feature, rule.renumbered(first_set), threshold))
                 }
             };
         }
@@ -124,14 +123,14 @@ impl Forest {
     pub(super) fn finish(&mut self, thresholds: Thresholds) -> Result<Columns, String> {
         // The numbers of leaves within a tree have 16 bits of the rank, and which of these columns it is.
         let zeros = (self.most_leaves >> 16) + 1;
-        let (columns, places, sets_of_columns) = thresholds.place(zeros)?;
+        let (columns, places, rules_of_columns) = thresholds.place(zeros)?;
         for at in 0..self.nodes.len() {
             let node = &mut self.nodes[at];
             if node.child as usize != at {
                 Place { column: node.column, rank: node.rank } = places[node.number() as usize];
             }
         }
-        (self.sets_of_columns, self.first_of_categories) = (sets_of_columns, columns.first_of_categories());
+        (self.rules_of_columns, self.first_of_categories) = (rules_of_columns, columns.first_of_categories());
         self.nodes.shrink_to_fit();
         self.leaves.shrink_to_fit();
         Ok(columns)
@@ -149,7 +148,7 @@ impl Forest {
 
     /// Whether a node looks a category up.
     pub(super) fn has_sets(&self) -> bool {
-        !self.sets_of_columns.is_empty()
+        !self.rules_of_columns.is_empty()
     }
 
     /// The mean depth of a leaf.
@@ -252,9 +251,14 @@ impl Forest {
 
     fn is_in_set(&self, column: usize, rank: u16, ranks: &[u16]) -> bool {
         let category = join_category([ranks[column], ranks[column + 1]]);
-        let set = self.sets_of_columns[(column - self.first_of_categories) / 2][usize::from(rank)];
+        let rule = self.rules_of_columns[(column - self.first_of_categories) / 2][usize::from(rank)];
+        let Some(set) = rule.set() else { return false };
+        if category == MISSING_CATEGORY {
+            return matches!(rule, Rule::CategoriesOrMissing(_));
+        }
+        // What is no category is beyond the bits of any set.
         let bits = self.sets[set as usize].get((category / 32) as usize);
-        category != NO_CATEGORY && bits.is_some_and(|bits| bits >> (category % 32) & 1 == 1)
+        bits.is_some_and(|bits| bits >> (category % 32) & 1 == 1)
     }
 }
 

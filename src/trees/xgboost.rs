@@ -1,88 +1,192 @@
-//! Reads `XGBoost`'s JSON and UBJSON, as `Booster.save_model` writes them from version 1.0 on.
+//! Reads `XGBoost`'s JSON and UBJSON, as `Booster.save_model` and its scikit-learn estimators write them from version 1.0 on.
 //!
 //! Keys are those of `doc/model.schema` there; links and base scores those of `PredTransform` and `ProbToMargin` in
-//! `src/objective`.
+//! `src/objective`; what estimators answer that of `python-package/xgboost/sklearn.py`.
+
+mod tree;
 
 use super::document::{self, Value, Wanted};
-use super::{Builder, Ensemble, Link, Rule, Split, single};
+use super::{Answer, Builder, Choice, Labels, LinearLeaf, Link, Precision, TreeModel, single};
 use crate::error::{Error, ErrorKind, Result};
+use tree::{Problem, Tree, whole};
 
 /// More outputs than any model has.
 const MOST_OUTPUTS: usize = 1 << 16;
+/// Columns that a linear model may have, as all of them have a weight in the file.
+const MOST_FEATURES: usize = i32::MAX.unsigned_abs() as usize;
 /// Statistics of the training.
-const SKIPPED: [&str; 7] =
-    ["base_weights", "loss_changes", "sum_hessian", "parents", "attributes", "feature_types", "iteration_indptr"];
-
-/// What a model of `XGBoost` is.
-#[derive(Debug)]
-pub struct XgBoost {
-    /// Its trees, with links.
-    pub trees: Ensemble,
-    /// Names of its columns.
-    pub features: Option<Vec<String>>,
-    /// Whether the answer is the number of the class with the largest score.
-    pub is_class: bool,
-}
-
-type Tree = (Vec<Split>, Vec<f64>);
+const SKIPPED: [&str; 5] = ["loss_changes", "sum_hessian", "parents", "feature_types", "cats"];
+/// Weights of nodes, which are needed only for leaves of several numbers in older files.
+const WEIGHTS: &str = "base_weights";
 
 /// Reads a model.
-pub fn read_xgboost(bytes: &[u8], subject: &str) -> Result<XgBoost> {
-    let mut trees = Vec::new();
-    let take = &mut |value: Value| {
-        trees.push(tree(&value)?);
-        Ok(())
-    };
-    let document = document::read(bytes, Wanted { skipped: &SKIPPED, list: "trees", take })
-        .map_err(|problem| bad(subject, &problem))?;
+pub fn read_xgboost(bytes: &[u8], subject: &str) -> Result<TreeModel> {
+    let (document, trees) = read_document(bytes, subject)?;
     let learner = document.get("learner").ok_or_else(|| bad(subject, "`learner` is missing"))?;
-    let parameter = |name: &str| {
-        let text = learner.text(&["learner_model_param", name]);
-        text.ok_or_else(|| bad(subject, &format!("`learner_model_param` has no `{name}`")))
-    };
-    let count = |name: &str, most: usize| {
-        let text = parameter(name)?;
-        let count = text.parse().ok().filter(|count| *count <= most);
-        count.ok_or_else(|| bad(subject, &format!("`{name}` is {text:?}, expected a whole number up to {most}")))
-    };
-    let features: usize = count("num_feature", i32::MAX.unsigned_abs() as usize)?;
-    // Files before 1.7 have one target without saying so.
-    let targets = if parameter("num_target").is_ok() { count("num_target", MOST_OUTPUTS)? } else { 1 };
-    let outputs = count("num_class", MOST_OUTPUTS)?.max(targets).max(1);
-    let objective = learner.text(&["objective", "name"]).unwrap_or_default();
-    let (link, is_class) = link(objective, subject)?;
-    let booster = learner.get("gradient_booster").ok_or_else(|| bad(subject, "`gradient_booster` is missing"))?;
-    let (model, drops) = match booster.text(&["name"]) {
-        Some("gbtree") => (booster.get("model"), None),
-        Some("dart") => (booster.at(&["gbtree", "model"]), booster.get("weight_drop").and_then(Value::numbers)),
-        other => return Err(unsupported(subject, &format!("the booster `{}`", other.unwrap_or_default()))),
-    };
-    let groups = model.and_then(|model| model.get("tree_info")).and_then(Value::numbers);
-    let groups = groups.filter(|groups| groups.len() == trees.len());
-    let groups = groups.ok_or_else(|| bad(subject, "`tree_info` does not fit its trees"))?;
-    if drops.is_some_and(|drops| drops.len() != trees.len()) {
-        return Err(bad(subject, "`weight_drop` does not fit its trees"));
-    }
+    let learner = Learner { learner, subject };
+    let (features, outputs) = (learner.count("num_feature", MOST_FEATURES)?, learner.outputs()?);
+    let objective = learner.learner.text(&["objective", "name"]).unwrap_or_default();
+    let (link, answer) = learner.answer(objective, outputs)?;
+    let base = base(learner.parameter("base_score")?, objective, outputs, subject)?;
     let mut builder = Builder::new(subject, features.max(1), outputs, link);
-    builder.add_as_float32(&base(parameter("base_score")?, objective, outputs, subject)?);
-    for (number, (splits, mut leaves)) in trees.into_iter().enumerate() {
-        if let Some(drops) = drops {
-            for leaf in &mut leaves {
-                *leaf = single(single(drops[number]) * *leaf);
-            }
+    let booster = learner.learner.get("gradient_booster");
+    let booster = booster.ok_or_else(|| bad(subject, "`gradient_booster` is missing"))?;
+    match booster.text(&["name"]) {
+        Some("gblinear") => learner.linear(booster, features, &base, &mut builder)?,
+        Some("gbtree") => {
+            builder.add_as_float32(&base);
+            learner.trees(trees, booster.get("model"), None, outputs, &mut builder)?;
         }
-        let group =
-            whole(groups[number]).and_then(|group| usize::try_from(group).ok()).filter(|group| *group < outputs);
-        let group = group.ok_or_else(|| bad(subject, &format!("`tree_info` has {}", groups[number])))?;
-        builder.push(group..group + 1, &splits, &leaves, &[])?;
+        Some("dart") => {
+            builder.add_as_float32(&base);
+            let drops = booster.get("weight_drop").and_then(Value::numbers);
+            let drops = drops.filter(|drops| drops.len() == trees.len());
+            let drops = drops.ok_or_else(|| bad(subject, "`weight_drop` does not fit its trees"))?;
+            learner.trees(trees, booster.at(&["gbtree", "model"]), Some(drops), outputs, &mut builder)?;
+        }
+        other => return Err(unsupported(subject, &format!("the booster `{}`", other.unwrap_or_default()))),
     }
-    let names = learner.get("feature_names").and_then(|names| match names {
+    let features = learner.learner.get("feature_names").and_then(|names| match names {
         Value::List(names) if names.len() == features => {
             names.iter().map(|name| name.text(&[]).map(str::to_owned)).collect()
         }
         _ => None,
     });
-    Ok(XgBoost { trees: builder.finish()?, features: names, is_class })
+    let (input, output) = (Precision::Single, Precision::Single);
+    Ok(TreeModel { trees: builder.finish()?, features, input, output, answer })
+}
+
+/// The document without its trees, and the trees.
+fn read_document(bytes: &[u8], subject: &str) -> Result<(Value, Vec<Tree>)> {
+    let once = |skipped: &[&'static str]| {
+        let (mut trees, mut words, mut needs_weights) = (Vec::new(), 0, false);
+        let take = &mut |value: Value| {
+            trees.push(tree::read(&value, &mut words).map_err(|problem| match problem {
+                Problem::Broken(problem) => problem,
+                Problem::NeedsWeights => {
+                    needs_weights = true;
+                    "a tree has leaves of several numbers, and no numbers for them".to_owned()
+                }
+            })?);
+            Ok(())
+        };
+        let read = document::read(bytes, Wanted { skipped, list: "trees", take });
+        (read.map(|document| (document, trees)).map_err(|problem| bad(subject, &problem)), needs_weights)
+    };
+    match once(&[&SKIPPED[..], &[WEIGHTS]].concat()) {
+        (Err(_), true) => once(&SKIPPED).0,
+        (read, _) => read,
+    }
+}
+
+/// What is in `learner`.
+struct Learner<'a> {
+    learner: &'a Value,
+    subject: &'a str,
+}
+
+impl<'a> Learner<'a> {
+    fn parameter(&self, name: &str) -> Result<&'a str> {
+        let text = self.learner.text(&["learner_model_param", name]);
+        text.ok_or_else(|| bad(self.subject, &format!("`learner_model_param` has no `{name}`")))
+    }
+
+    fn count(&self, name: &str, most: usize) -> Result<usize> {
+        let text = self.parameter(name)?;
+        let count = text.parse().ok().filter(|count| *count <= most);
+        count.ok_or_else(|| bad(self.subject, &format!("`{name}` is {text:?}, expected a whole number up to {most}")))
+    }
+
+    fn outputs(&self) -> Result<usize> {
+        // Files before 1.7 have one target without saying so.
+        let has_targets = self.parameter("num_target").is_ok();
+        let targets = if has_targets { self.count("num_target", MOST_OUTPUTS)? } else { 1 };
+        Ok(self.count("num_class", MOST_OUTPUTS)?.max(targets).max(1))
+    }
+
+    /// Whether an estimator saved it, and if so, of which kind.
+    fn estimator(&self) -> Option<&'a str> {
+        let words = self.learner.text(&["attributes", "scikit_learn"])?;
+        ["classifier", "regressor", "ranker"].into_iter().find(|kind| words.contains(&format!("\"{kind}\"")))
+    }
+
+    /// What becomes of sums. A classifier of scikit-learn answers labels, which are 0, 1, ….
+    fn answer(&self, objective: &str, outputs: usize) -> Result<(Link, Answer)> {
+        let (link, answer) = link(objective, self.subject)?;
+        if self.estimator() != Some("classifier") {
+            return Ok((link, answer));
+        }
+        let classes = if outputs == 1 { 2 } else { i64::try_from(outputs).unwrap_or(i64::MAX) };
+        let labels = Labels::Ints((0..classes).collect());
+        Ok(match link {
+            // Of `multi:softmax` and `multi:softprob`.
+            Link::Softmax => (link, Answer::Label { labels, choice: Choice::Largest, by_sums: false }),
+            _ if answer == Answer::ClassNumber => {
+                (Link::Softmax, Answer::Label { labels, choice: Choice::Largest, by_sums: true })
+            }
+            _ if outputs == 1 => (link, Answer::Label { labels, choice: Choice::Beyond(0.5), by_sums: false }),
+            _ => (link, Answer::Label { labels, choice: Choice::EachBeyond(0.5), by_sums: false }),
+        })
+    }
+
+    /// Trees of the rounds that `predict` uses: estimators stop at the best one, boosters do not.
+    fn rounds(&self, model: &Value, outputs: usize) -> Result<Option<usize>> {
+        let best = self.learner.text(&["attributes", "best_iteration"]);
+        let Some(best) = best.filter(|_| self.estimator().is_some()) else { return Ok(None) };
+        let wrong = || bad(self.subject, &format!("`best_iteration` is {best:?}"));
+        let rounds = best.parse().ok().and_then(|best: usize| best.checked_add(1)).ok_or_else(wrong)?;
+        if let Some(ends) = model.get("iteration_indptr").and_then(Value::numbers) {
+            let trees = ends.get(rounds).and_then(|end| whole(*end)).and_then(|end| usize::try_from(end).ok());
+            return trees.map(Some).ok_or_else(wrong);
+        }
+        let parallel = model.text(&["gbtree_model_param", "num_parallel_tree"]).unwrap_or("1");
+        let parallel = parallel.parse().ok().filter(|count| *count <= MOST_OUTPUTS).unwrap_or(1);
+        rounds.checked_mul(outputs * parallel.max(1)).map(Some).ok_or_else(wrong)
+    }
+
+    fn trees(
+        &self,
+        trees: Vec<Tree>,
+        model: Option<&Value>,
+        drops: Option<&[f64]>,
+        outputs: usize,
+        builder: &mut Builder,
+    ) -> Result<()> {
+        let model = model.ok_or_else(|| bad(self.subject, "the booster has no `model`"))?;
+        let groups = model.get("tree_info").and_then(Value::numbers).filter(|groups| groups.len() == trees.len());
+        let groups = groups.ok_or_else(|| bad(self.subject, "`tree_info` does not fit its trees"))?;
+        let used = self.rounds(model, outputs)?.unwrap_or(trees.len());
+        builder.refuse_negative_categories();
+        for (number, Tree { splits, mut leaves, width, sets }) in trees.into_iter().enumerate().take(used) {
+            if let Some(drops) = drops {
+                for leaf in &mut leaves {
+                    *leaf = single(single(drops[number]) * *leaf);
+                }
+            }
+            let group = whole(groups[number]).and_then(|group| usize::try_from(group).ok());
+            let group = group.filter(|group| *group < outputs);
+            let group = group.ok_or_else(|| bad(self.subject, &format!("`tree_info` has {}", groups[number])))?;
+            builder.push(group..group.saturating_add(width), &splits, &leaves, &sets)?;
+        }
+        Ok(())
+    }
+
+    /// A linear model: a weight for each column and output, and behind them what is always added.
+    fn linear(&self, booster: &Value, features: usize, base: &[f64], builder: &mut Builder) -> Result<()> {
+        let weights = booster.at(&["model", "weights"]).and_then(Value::numbers);
+        let weights = weights.filter(|weights| Some(weights.len()) == (features + 1).checked_mul(base.len()));
+        let weights = weights.ok_or_else(|| bad(self.subject, "`weights` does not fit its columns and outputs"))?;
+        let weight = |feature: usize, output: usize| single(weights[feature * base.len() + output]);
+        let start: Vec<f64> =
+            // All begin with the base score of the first one: so it is in version 3.2.
+            (0..base.len()).map(|output| single(weight(features, output) + base[0])).collect();
+        builder.add_as_float32(&start);
+        for output in 0..base.len() {
+            let terms = (0..).zip(0..features).map(|(column, feature)| (column, weight(feature, output))).collect();
+            builder.push_linear(output, &[], &[0.0], &[], &[LinearLeaf { constant: 0.0, terms }])?;
+        }
+        Ok(())
+    }
 }
 
 fn bad(subject: &str, problem: &str) -> Error {
@@ -93,64 +197,6 @@ fn bad(subject: &str, problem: &str) -> Error {
 fn unsupported(subject: &str, what: &str) -> Error {
     let fix = "convert the model to ONNX, for example with onnxmltools";
     Error::new(ErrorKind::Unsupported, subject, format!("uses {what}, which is not read from XGBoost's files"), fix)
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "compared with what it was")]
-fn whole(value: f64) -> Option<i32> {
-    let whole = value as i32;
-    (f64::from(whole).to_bits() == (value + 0.0).to_bits()).then_some(whole)
-}
-
-/// The nodes of one tree, from the root down, so that parents come before their children.
-fn tree(value: &Value) -> std::result::Result<Tree, String> {
-    let list = |name: &str| {
-        let numbers = value.get(name).and_then(Value::numbers);
-        numbers.ok_or_else(|| format!("a tree has no numbers in `{name}`"))
-    };
-    let (left, right) = (list("left_children")?, list("right_children")?);
-    let (features, values, defaults) = (list("split_indices")?, list("split_conditions")?, list("default_left")?);
-    let kinds = value.get("split_type").and_then(Value::numbers).unwrap_or_default();
-    if value.text(&["tree_param", "size_leaf_vector"]).is_some_and(|size| !matches!(size, "0" | "1")) {
-        return Err("a tree has leaves for several targets, which are not read".to_owned());
-    }
-    if [right.len(), features.len(), values.len(), defaults.len()].iter().any(|count| *count != left.len()) {
-        return Err("a tree has lists of different lengths".to_owned());
-    }
-    let (mut splits, mut leaves): (Vec<Split>, Vec<f64>) = (Vec::new(), Vec::new());
-    let mut open: Vec<(usize, Option<(usize, usize)>)> = vec![(0, None)];
-    while let Some((at, parent)) = open.pop() {
-        if at >= left.len() || splits.len() + leaves.len() >= left.len() {
-            return Err(format!("a tree has the node {at} in a circle, or has it not"));
-        }
-        let child =
-            |children: &[f64]| whole(children[at]).ok_or_else(|| format!("a tree has the child {}", children[at]));
-        let (lower, upper) = (child(left)?, child(right)?);
-        let index = if lower == -1 {
-            leaves.push(single(values[at]));
-            i32::try_from(leaves.len()).map(|count| -count)
-        } else {
-            if kinds.get(at).is_some_and(|kind| *kind != 0.0) {
-                return Err("a tree splits by categories, which are not read from XGBoost's files".to_owned());
-            }
-            let feature = whole(features[at]).and_then(|feature| u32::try_from(feature).ok());
-            let feature = feature.ok_or_else(|| format!("a tree splits by column {}", features[at]))?;
-            // Less than a float32 is at most the one before it.
-            #[allow(clippy::cast_possible_truncation, reason = "the file's numbers are of float32")]
-            let threshold = f64::from((values[at] as f32).next_down());
-            let rule = if defaults[at] == 0.0 { Rule::MissingRight } else { Rule::MissingLeft };
-            let index = splits.len();
-            splits.push(Split { feature, threshold, rule, children: [0, 0] });
-            for (side, child) in [(1, upper), (0, lower)] {
-                let child = usize::try_from(child).map_err(|_| format!("a tree has the child {child}"))?;
-                open.push((child, Some((index, side))));
-            }
-            i32::try_from(index)
-        };
-        if let Some((parent, side)) = parent {
-            splits[parent].children[side] = index.map_err(|_| "a tree has too many nodes".to_owned())?;
-        }
-    }
-    Ok((splits, leaves))
 }
 
 /// What sums begin with: the base score as a margin, for each output.
@@ -175,8 +221,8 @@ fn base(text: &str, objective: &str, outputs: usize, subject: &str) -> Result<Ve
     }
 }
 
-/// What becomes of sums, and whether the answer is a class.
-fn link(objective: &str, subject: &str) -> Result<(Link, bool)> {
+/// What becomes of sums.
+fn link(objective: &str, subject: &str) -> Result<(Link, Answer)> {
     Ok(match objective {
         "reg:squarederror"
         | "reg:linear"
@@ -188,12 +234,12 @@ fn link(objective: &str, subject: &str) -> Result<(Link, bool)> {
         | "binary:logitraw"
         | "rank:pairwise"
         | "rank:ndcg"
-        | "rank:map" => (Link::Identity, false),
-        "reg:logistic" | "binary:logistic" => (Link::Sigmoid(1.0), false),
-        "binary:hinge" => (Link::Positive, false),
-        "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" | "survival:aft" => (Link::Exp, false),
-        "multi:softprob" => (Link::Softmax, false),
-        "multi:softmax" => (Link::Identity, true),
+        | "rank:map" => (Link::Identity, Answer::Values),
+        "reg:logistic" | "binary:logistic" => (Link::Sigmoid(1.0), Answer::Values),
+        "binary:hinge" => (Link::Positive, Answer::Values),
+        "count:poisson" | "reg:gamma" | "reg:tweedie" | "survival:cox" | "survival:aft" => (Link::Exp, Answer::Values),
+        "multi:softprob" => (Link::Softmax, Answer::Values),
+        "multi:softmax" => (Link::Identity, Answer::ClassNumber),
         other => return Err(unsupported(subject, &format!("the objective `{other}`"))),
     })
 }

@@ -1,17 +1,18 @@
 //! Runs tree ensembles and what stands round them without a runtime.
 
 mod ensemble;
+mod file;
 mod graph;
 mod program;
 
 use super::{Engine, EngineFacts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::{self, Classes, ModelFacts};
-use crate::signature::{Dim, Port, PortType, Signature};
+use crate::signature::Signature;
 use crate::stop::Stop;
 use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputBuffer, OutputRequest, Shape, Strings, Value};
-use crate::trees::{Ensemble, Link};
-use program::{Decide, Form, Kind, Output, Program, Step, Transform, Values};
+use crate::trees::TreeModel;
+use program::{Form, Kind, Output, Program, Step, Values};
 
 /// Rows that are copied at once: as many as trees score at once, and fewer if they are long.
 const BLOCK: usize = 256;
@@ -44,45 +45,9 @@ impl NativeEngine {
         (!is_whole).then(|| "there are functions or files beside the model".to_owned())
     }
 
-    /// An engine for the trees of a library's own file; `name` is what errors call the model.
-    pub fn of_trees(trees: Ensemble, name: &str) -> Self {
-        Self::of_file(trees, DType::Float64, false, name)
-    }
-
-    /// The same for a library of float32. The answer may be the number of the class with the largest score.
-    pub fn of_single_trees(trees: Ensemble, is_class: bool, name: &str) -> Self {
-        Self::of_file(trees, DType::Float32, is_class, name)
-    }
-
-    fn of_file(trees: Ensemble, dtype: DType, is_class: bool, name: &str) -> Self {
-        let (features, outputs) = (trees.features(), trees.outputs());
-        let fixed = |size: usize| Dim::Fixed(i64::try_from(size).unwrap_or(i64::MAX));
-        let rows = || Dim::Symbol("rows".to_owned());
-        let port =
-            |name: &str, dims| Port { name: name.to_owned(), port_type: PortType::Tensor(dtype, dims), required: true };
-        let output = match (trees.link(), outputs) {
-            (Link::Sigmoid(_), 1) => port("probability", vec![rows()]),
-            (Link::Sigmoid(_) | Link::Softmax, _) => port("probabilities", vec![rows(), fixed(outputs)]),
-            _ if outputs == 1 || is_class => port("prediction", vec![rows()]),
-            _ => port("predictions", vec![rows(), fixed(outputs)]),
-        };
-        let input = port("features", vec![rows(), fixed(features)]);
-        let kind = |dtype, columns| Kind { dtype, columns };
-        let mut slots = vec![kind(dtype, features), kind(DType::Float64, outputs)];
-        let mut steps = vec![Step::Trees { trees: Box::new(trees), from: 0, to: 1 }];
-        if is_class {
-            let decide = Decide::Largest(Transform::Identity, outputs);
-            steps.push(Step::Classes { from: 1, decide, labels: None, label: 2, to: 3 });
-            slots.extend([kind(DType::Int64, 1), kind(DType::Float32, outputs)]);
-        }
-        if dtype == DType::Float32 {
-            steps.push(Step::ToFloat { from: if is_class { 2 } else { 1 }, to: slots.len() });
-            slots.push(kind(dtype, if is_class { 1 } else { outputs }));
-        }
-        let form = if outputs == 1 || is_class { Form::Vector } else { Form::Matrix };
-        let outputs = vec![Output { slot: slots.len() - 1, form }];
-        let program = Program { slots, steps, outputs };
-        let signature = Signature::new(name, vec![input], vec![output]);
+    /// An engine for a tree library's own file; `name` is what errors call the model.
+    pub fn of_file(model: TreeModel, name: &str) -> Self {
+        let (program, signature) = file::plan(model, name);
         Self { signature, program, why: "a tree library's own file is run by glowplug itself" }
     }
 

@@ -4,7 +4,7 @@
 
 use crate::onnx::Classes;
 use crate::tensor::DType;
-use crate::trees::Ensemble;
+use crate::trees::{Choice, Ensemble, Link};
 
 /// A matrix of a block, row by row.
 #[derive(Debug, Clone)]
@@ -18,8 +18,12 @@ pub(super) enum Values {
 /// How a step makes its slots.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Sums of leaves, linked, as float64.
+    /// Sums of leaves, as float64.
     Trees { trees: Box<Ensemble>, from: usize, to: usize },
+    /// What a link makes of sums, in their place or in another one; in float32 if the library does.
+    Link { link: Link, is_single: bool, columns: usize, from: usize, to: usize },
+    /// The number of each row's class, or its label if that is a number.
+    Choose { choice: Choice, columns: usize, labels: Option<Vec<i64>>, from: usize, to: usize },
     /// A matrix times coefficients, plus intercepts, as float64.
     Linear { coefficients: Vec<f64>, intercepts: Vec<f64>, from: usize, to: usize },
     /// Adds a number to each column.
@@ -172,10 +176,26 @@ impl Step {
                 let mut scores = vec![0.0; count * trees.outputs()];
                 match &mut slots[*from] {
                     // Slot 0 of a file of trees is nobody else's: its near-zeros may become zeros in place.
-                    Values::Doubles(rows) => trees.score(rows, &mut scores),
-                    rows => trees.score(&mut rows.to_doubles(), &mut scores),
+                    Values::Doubles(rows) => trees.margins(rows, &mut scores),
+                    rows => trees.margins(&mut rows.to_doubles(), &mut scores),
                 }
                 slots[*to] = Values::Doubles(scores);
+            }
+            Self::Link { link, is_single, columns, from, to } => {
+                if from != to {
+                    slots[*to] = Values::Doubles(slots[*from].to_doubles());
+                }
+                if let Values::Doubles(scores) = &mut slots[*to] {
+                    let apply = if *is_single { Link::apply_single } else { Link::apply };
+                    scores.chunks_exact_mut(*columns).for_each(|row| apply(*link, row));
+                }
+            }
+            Self::Choose { choice, columns, labels, from, to } => {
+                let mut classes = choose(*choice, *columns, &slots[*from].to_doubles());
+                if let Some(labels) = labels {
+                    relabel(&mut classes, labels);
+                }
+                slots[*to] = Values::Ints(classes);
             }
             Self::Linear { coefficients, intercepts, from, to } => {
                 slots[*to] = Values::Doubles(linear(&slots[*from].to_doubles(), count, coefficients, intercepts));
@@ -190,9 +210,7 @@ impl Step {
             Self::Classes { from, decide, labels, label, to } => {
                 let (mut classes, scores) = decide.run(&slots[*from].to_doubles());
                 if let Some(labels) = labels {
-                    for class in &mut classes {
-                        *class = usize::try_from(*class).ok().and_then(|at| labels.get(at)).copied().unwrap_or(*class);
-                    }
+                    relabel(&mut classes, labels);
                 }
                 slots[*label] = Values::Ints(classes);
                 slots[*to] = Values::Floats(scores);
@@ -242,6 +260,30 @@ impl Step {
     }
 }
 
+/// Labels in the place of the numbers of classes.
+fn relabel(classes: &mut [i64], labels: &[i64]) {
+    for class in classes {
+        *class = usize::try_from(*class).ok().and_then(|at| labels.get(at)).copied().unwrap_or(*class);
+    }
+}
+
+/// The number of each row's class.
+#[allow(clippy::cast_possible_wrap, reason = "few classes")]
+fn choose(choice: Choice, columns: usize, scores: &[f64]) -> Vec<i64> {
+    match choice {
+        Choice::Largest => scores.chunks_exact(columns).map(|row| largest(row) as i64).collect(),
+        Choice::Beyond(bound) | Choice::EachBeyond(bound) => {
+            scores.iter().map(|score| i64::from(*score > bound)).collect()
+        }
+        Choice::AtLeast(bound) => scores.iter().map(|score| i64::from(*score >= bound)).collect(),
+    }
+}
+
+/// The first of the largest.
+fn largest(row: &[f64]) -> usize {
+    (1..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best })
+}
+
 fn linear(rows: &[f64], count: usize, coefficients: &[f64], intercepts: &[f64]) -> Vec<f64> {
     let columns = coefficients.len() / intercepts.len();
     let mut scores = Vec::with_capacity(count * intercepts.len());
@@ -268,8 +310,7 @@ impl Decide {
                 let mut labels = Vec::with_capacity(scores.len() / classes);
                 let mut all = Vec::with_capacity(scores.len());
                 for row in scores.chunks_exact(classes) {
-                    let largest = (1..classes).fold(0, |best, at| if row[at] > row[best] { at } else { best });
-                    labels.push(largest as i64);
+                    labels.push(largest(row) as i64);
                     let mut row = row.to_vec();
                     transform.apply(&mut row);
                     all.extend(row.into_iter().map(|score| score as f32));
