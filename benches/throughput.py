@@ -3,7 +3,8 @@
     python benches/throughput.py --models lightgbm mlp --most 10000
 
 Everybody scores the same arrays in this process, in turn; answers are compared before anything is timed. The ratio is how
-many times the peer's rows per second glowplug scores.
+many times the peer's rows per second glowplug scores, and the column beside it how many times its own with one
+thread.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def main() -> None:
     rounds, seconds = (3, 0.05) if arguments.quick else (7, 0.15)
     rows = []
     for key, subject in models.chosen(arguments.models).items():
+        alone = glowplug.load(subject.path, threads=1)
         for threads in (1, 2):
             model = glowplug.load(subject.path, threads=threads)
             peer = session(subject.path, threads)
@@ -54,6 +56,8 @@ def main() -> None:
                 for name, score in subject.peers.items():
                     models.same(score(feeds, threads), expected, subject.tolerance)
                     calls[name] = lambda score=score, feeds=feeds, threads=threads: score(feeds, threads)
+                if threads > 1:
+                    calls["one thread"] = lambda feeds=feeds, outputs=outputs, alone=alone: alone.run(feeds, outputs)
                 # What is learned on the way is learned once.
                 for _ in range(20 if size >= 100 else 1):
                     ours()
@@ -65,13 +69,10 @@ def main() -> None:
                 native = list(subject.peers)
                 row["× native"] = got[native[0]] / got["glowplug"] if native else None
                 row["native"] = native[0] if native else None
+                row["× 1 thread"] = got["one thread"] / got["glowplug"] if threads > 1 else None
                 row["repeat"] = f"throughput.py --models {key} --most {size}"
                 rows.append(row)
                 print(harness.as_text([row]).splitlines()[1], flush=True)
-    scaling = {(row["model"], row["rows"]): row["rows/s"] for row in rows if row["threads"] == 1}
-    for row in rows:
-        one = scaling.get((row["model"], row["rows"]))
-        row["× 1 thread"] = row["rows/s"] / one if row["threads"] == 2 and one else None
     harness.record("throughput", "Rows per second", __doc__ or "", rows)
 
 
