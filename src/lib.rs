@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod classifier;
+mod contributions;
 pub mod deadline;
 pub mod digest;
 pub mod engine;

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::time::Instant;
 
 use crate::engine::Engine;
-use crate::engine::native::NativeEngine;
+use crate::engine::native::{Explain, NativeEngine};
 use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::{self, Classes, Format, ModelFacts};
@@ -15,7 +15,7 @@ use crate::options::{Batch, EngineChoice, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
-use crate::trees::{Answer, Labels, TreeModel, read_lightgbm, read_xgboost};
+use crate::trees::{Answer, Labels, TreeModel, explain_lightgbm, explain_xgboost, read_lightgbm, read_xgboost};
 
 /// Bytes of a file that are read at once.
 const READ_AT_ONCE: usize = 64 * 1024;
@@ -54,8 +54,14 @@ impl EngineLoader {
                 let fix = "leave `engine` out, or convert the model to ONNX";
                 return Err(Error::new(ErrorKind::Unsupported, name, problem, fix));
             }
-            Format::XgBoost => of_file(read_xgboost(&content(source, name)?, name)?, &mut facts, options, name),
-            Format::LightGbm => of_file(read_lightgbm(open(source, name)?, name)?, &mut facts, options, name),
+            Format::XgBoost => {
+                let explain: Explain = |path, name| explain_xgboost(&content(ModelSource::File(path), name)?, name);
+                of_file(read_xgboost(&content(source, name)?, name)?, &mut facts, options, name, explain)
+            }
+            Format::LightGbm => {
+                let explain: Explain = |path, name| explain_lightgbm(open(ModelSource::File(path), name)?, name);
+                of_file(read_lightgbm(open(source, name)?, name)?, &mut facts, options, name, explain)
+            }
         };
         let (options, load_time) = (*options, started.elapsed());
         Ok(move |origin| Session::new(engine, options, threads, origin, facts, load_time))
@@ -68,6 +74,7 @@ fn of_file(
     facts: &mut ModelFacts,
     options: &LoadOptions,
     name: &str,
+    explain: Explain,
 ) -> (Box<dyn Engine>, ThreadPlan) {
     facts.features = model.features.take();
     if let Answer::Label { labels, .. } = &model.answer {
@@ -76,7 +83,7 @@ fn of_file(
             Labels::Texts(labels) => Classes::Strings(labels.clone()),
         });
     }
-    (Box::new(NativeEngine::of_file(model, name)), plan_row_threads(options))
+    (Box::new(NativeEngine::of_file(model, name, explain)), plan_row_threads(options))
 }
 
 impl Loader for EngineLoader {

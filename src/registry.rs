@@ -302,7 +302,7 @@ impl Registry {
             let _matching = lock(&self.loading);
             let same_files = |other: &ModelFile| other.is_same_files(&file) && other.is_unchanged();
             if let Some((id, session)) = self.find(options, file.bytes(), same_files, || file.digest()) {
-                self.remember_place(place, id, file);
+                self.remember_place(place, id, &session, file);
                 return Ok(session);
             }
             let opened = file.clone();
@@ -311,7 +311,7 @@ impl Registry {
                 continue;
             }
             let (id, session) = self.insert(Arc::new(loaded?));
-            self.remember_place(place, id, opened);
+            self.remember_place(place, id, &session, opened);
             return Ok(session);
         }
         let fix = "write the new model to another file and rename it over the old one, which is atomic";
@@ -368,10 +368,12 @@ impl Registry {
         (id, session)
     }
 
-    fn remember_place(&self, place: &Place, id: u64, mut file: ModelFile) {
+    fn remember_place(&self, place: &Place, id: u64, session: &Session, mut file: ModelFile) {
         // Only its stamps are needed from now on.
         file.facts = ModelFacts::default();
-        let known = PlaceState { id, file: Arc::new(file), checked: Instant::now(), failed: None };
+        let file = Arc::new(file);
+        session.note_file(Arc::clone(&file));
+        let known = PlaceState { id, file, checked: Instant::now(), failed: None };
         self.lock().places.insert(place.clone(), known);
     }
 

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::classifier::{self, Probabilities};
 use crate::digest::Digest;
+pub use crate::engine::View;
 use crate::engine::{Engine, EngineFacts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
@@ -69,11 +70,11 @@ pub enum Origin {
 pub struct Session {
     engine: Arc<dyn Engine>,
     options: LoadOptions,
-    origin: Origin,
+    origin: Arc<Origin>,
     digest: ArcSwapOption<Option<Digest>>,
-    facts: ModelFacts,
+    facts: Arc<ModelFacts>,
     probabilities: Option<Probabilities>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     output_rows: Vec<AtomicU8>,
     /// Outputs that the engine is known to write into buffers.
     writes_buffers: Vec<AtomicBool>,
@@ -85,11 +86,15 @@ pub struct Session {
     /// Whether a run of a few rows took long.
     slow: AtomicBool,
     threads: ThreadPlan,
-    running: AtomicUsize,
+    running: Arc<AtomicUsize>,
     generation: AtomicU32,
     loaded_at: Instant,
     load_time: Duration,
     uses: AtomicU64,
+    /// The last file that was found to have the same content.
+    file: ArcSwapOption<ModelFile>,
+    /// Sessions that answer something else for the same inputs, made when they are asked for.
+    views: [ArcSwapOption<Session>; View::ALL.len()],
 }
 
 impl Session {
@@ -101,6 +106,27 @@ impl Session {
         origin: Origin,
         facts: ModelFacts,
         load_time: Duration,
+    ) -> Self {
+        Self::beside(
+            engine,
+            options,
+            threads,
+            load_time,
+            (Arc::new(origin), Arc::new(facts)),
+            Arc::default(),
+            Arc::default(),
+        )
+    }
+
+    /// The same with what sessions of one model share.
+    fn beside(
+        engine: Box<dyn Engine>,
+        options: LoadOptions,
+        threads: ThreadPlan,
+        load_time: Duration,
+        (origin, facts): (Arc<Origin>, Arc<ModelFacts>),
+        metrics: Arc<Metrics>,
+        running: Arc<AtomicUsize>,
     ) -> Self {
         let outputs = engine.signature().outputs();
         Self {
@@ -119,13 +145,62 @@ impl Session {
             origin,
             digest: ArcSwapOption::const_empty(),
             facts,
-            metrics: Metrics::default(),
-            running: AtomicUsize::new(0),
+            metrics,
+            running,
             generation: AtomicU32::new(fork::generation()),
             loaded_at: Instant::now(),
             load_time,
             uses: AtomicU64::new(0),
+            file: ArcSwapOption::const_empty(),
+            views: [const { ArcSwapOption::const_empty() }; View::ALL.len()],
         }
+    }
+
+    /// A session of the same inputs whose one output is this; calls of it count as calls of this one.
+    pub fn view(&self, view: View) -> Result<Arc<Self>> {
+        let known = &self.views[view as usize];
+        if let Some(session) = known.load_full() {
+            return Ok(session);
+        }
+        // Two threads at once make it twice: a lock would stay locked in the child of a fork.
+        let shared = (Arc::clone(&self.origin), Arc::clone(&self.facts));
+        let (metrics, running) = (Arc::clone(&self.metrics), Arc::clone(&self.running));
+        let file = self.same_file();
+        let engine = self.engine.view(view, file.as_deref().map(ModelFile::path).map_err(Error::clone))?;
+        // What was read meanwhile may be half of one model and half of another.
+        if view.reads_file() && !file.is_ok_and(|file| file.is_unchanged()) {
+            return Err(self.changed());
+        }
+        let made = Self::beside(engine, self.options, self.threads, self.load_time, shared, metrics, running);
+        let made = Arc::new(made);
+        known.store(Some(Arc::clone(&made)));
+        Ok(made)
+    }
+
+    /// Notes a file of the same content: what the engine did not keep is read from it.
+    pub fn note_file(&self, file: Arc<ModelFile>) {
+        self.file.store(Some(file));
+    }
+
+    /// A file that still has the content.
+    fn same_file(&self) -> Result<Arc<ModelFile>> {
+        let origin = match &*self.origin {
+            Origin::File(file) => Some(Arc::new((**file).clone())),
+            Origin::Bytes(..) => None,
+        };
+        let files = [self.file.load_full(), origin];
+        if files.iter().all(Option::is_none) {
+            let problem = "was loaded from bytes, which are not kept, and contributions need what else was in them";
+            let fix = "write the bytes to a file, and load its path";
+            return Err(Error::new(ErrorKind::ModelRead, self.signature().model(), problem, fix));
+        }
+        files.into_iter().flatten().find(|file| file.is_unchanged()).ok_or_else(|| self.changed())
+    }
+
+    fn changed(&self) -> Error {
+        let problem = "the file was changed or removed since it was loaded, and contributions need what else is in it";
+        let fix = "load the model again; write a new model to another file and rename it over the old one";
+        Error::new(ErrorKind::ModelRead, self.signature().model(), problem, fix)
     }
 
     /// Inputs and outputs.
@@ -259,7 +334,7 @@ impl Session {
 
     /// Size of the model and its external data, the estimate of what the session holds in memory.
     pub fn bytes(&self) -> u64 {
-        match &self.origin {
+        match &*self.origin {
             Origin::File(file) => file.bytes(),
             Origin::Bytes(_, bytes) => *bytes,
         }
@@ -271,7 +346,7 @@ impl Session {
         if let Some(known) = self.digest.load().as_deref() {
             return *known;
         }
-        let digest = match &self.origin {
+        let digest = match &*self.origin {
             Origin::File(file) => file.digest(),
             Origin::Bytes(digest, _) => Some(*digest),
         };

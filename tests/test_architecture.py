@@ -37,6 +37,7 @@ MAY_USE: dict[str, set[str]] = {
     "signature": {"error", "tensor"},
     "onnx": {"error"},
     "classifier": {"onnx", "signature", "tensor"},
+    "contributions": {"tensor"},
     "rows": {"error", "half", "signature", "tensor"},
     "features": {"error", "onnx", "signature"},
     "source": {"digest", "error", "onnx"},
@@ -70,6 +71,7 @@ MAY_USE: dict[str, set[str]] = {
     "json": {
         "batch",
         "classifier",
+        "contributions",
         "deadline",
         "error",
         "half",
@@ -97,6 +99,7 @@ MAY_USE: dict[str, set[str]] = {
     "py": {
         "batch",
         "classifier",
+        "contributions",
         "deadline",
         "error",
         "features",

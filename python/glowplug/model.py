@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Casting = Literal["same_kind", "strict"]
     Optimization = Literal["all", "extended", "basic", "off"]
     Inputs = ArrayLike | Mapping[str, ArrayLike]
+    Output = Literal["score", "margin", "leaf"]
+    Method = Literal["predict", "predict_proba", "run", "margin", "leaf", "contributions"]
     Progress = Callable[[int, int], object]
     Row = Iterable[Any] | Mapping[str, Any] | float | str | bytes | None
 
@@ -157,7 +159,13 @@ class Model:
         self._casting = casting
 
     def predict(
-        self, inputs: Inputs, /, *, progress: Progress | None = None, timeout: float | None = None
+        self,
+        inputs: Inputs,
+        /,
+        *,
+        output: Output | None = None,
+        progress: Progress | None = None,
+        timeout: float | None = None,
     ) -> NDArray[Any]:
         """Score rows.
 
@@ -166,6 +174,10 @@ class Model:
                 for an input `[N, k]` is one row; for an input `[N, 1]` it is n rows of one value, and a scalar is one row.
                 For several inputs, a mapping from input name to such values. An array that is C-contiguous and of the
                 model's dtype is read in place, without a copy; it must not be written to during the call.
+            output: What to answer. `"score"`, the default, is the model's first output. Trees of a library's own file have
+                two more. `"margin"` is the sum of a row's leaves before the link makes a score of it: `[rows]`, or
+                `[rows, classes]`, in the dtype of the scores. `"leaf"` is the leaf that a row comes to in each tree:
+                `[rows, trees]` of int32, numbered as by the library (`pred_leaf=True` there).
             progress: Called now and then during a long batch with the numbers of rows done and in all, and at the end. What
                 it raises ends the batch.
             timeout: Seconds that the call may take. When they are over the run is ended inside the engine, at its next
@@ -178,10 +190,17 @@ class Model:
         Raises:
             InputError: Names, shapes or values do not fit the model.
             InputTypeError: The dtype does not fit the model.
+            OptionError: `output` is none of the three.
+            UnsupportedModelError: The model has no margins or leaves.
             EngineError: The engine failed while it ran.
             DeadlineExceeded: `timeout` was over first.
             OutOfMemoryError: There is not enough memory for the outputs.
         """
+        if output is not None and output != "score":
+            if output not in ("margin", "leaf"):
+                subject, problem = "option `output`", f'got {output!r}, expected "score", "margin" or "leaf"'
+                raise OptionError.about(subject, problem, "leave `output` out for the model's first output")
+            return self._view(inputs, output, progress, timeout)
         answer = self._handle.predict(inputs, 0, progress, timeout)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
@@ -214,6 +233,31 @@ class Model:
 
             return both_columns(answer)
         return answer  # type: ignore[no-any-return]
+
+    def contributions(
+        self, inputs: Inputs, /, *, progress: Progress | None = None, timeout: float | None = None
+    ) -> NDArray[np.float64]:
+        """Say why rows get their scores: how much each feature moves a row's margin away from what is expected.
+
+        These are exact Shapley values, of trees in which a feature that is not known takes each branch with the branch's
+        share of the training (path-dependent TreeSHAP): what LightGBM gives for `pred_contrib=True` and XGBoost for
+        `pred_contribs=True`. The first call reads the model's file a second time, for the shares.
+
+        Args:
+            inputs: As for `predict`.
+            progress: As for `predict`.
+            timeout: As for `predict`.
+
+        Returns:
+            float64 `[rows, features + 1]`, for several classes or targets `[rows, classes, features + 1]`. The last column
+            is the expected value, the same for all rows. The sum of a row is its margin: `predict(…, output="margin")`.
+
+        Raises:
+            InputError: As for `predict`.
+            ModelReadError: The file has changed or gone since the model was loaded, or the model was loaded from bytes.
+            UnsupportedModelError: The model is not a tree library's own file; ONNX does not keep the shares.
+        """
+        return self._view(inputs, "contributions", progress, timeout)  # type: ignore[no-any-return]
 
     def run(
         self,
@@ -265,7 +309,7 @@ class Model:
         body: bytes | str | bytearray | memoryview,
         /,
         *,
-        method: Literal["predict", "predict_proba", "run"] = "predict",
+        method: Method = "predict",
         timeout: float | None = None,
     ) -> bytes:
         """Score the rows of a JSON document, and answer in JSON.
@@ -278,8 +322,9 @@ class Model:
                 is a list of values, an object of named features or inputs, or one value where the model takes one.
                 `null`, `NaN` and `Infinity` are taken for floats, `null` as NaN; whole numbers may be written as `1.0`.
             method: What a prediction is: `"predict"` for the first output, `"predict_proba"` for the probabilities of the
-                classes, `"run"` for an object of all outputs. The outputs that a request of the Open Inference Protocol
-                names come first.
+                classes, `"run"` for an object of all outputs, `"margin"`, `"leaf"` and `"contributions"` as for
+                `predict_rows`. The outputs that a request of the Open Inference Protocol names come first; in its answers
+                contributions are the tensor that `contributions` gives.
             timeout: As for `predict`.
 
         Returns:
@@ -301,7 +346,7 @@ class Model:
         self,
         rows: Iterable[Row],
         *,
-        method: Literal["predict", "predict_proba", "run"] = "predict",
+        method: Method = "predict",
         timeout: float | None = None,
     ) -> Any:
         """Score rows of plain Python; NumPy is neither needed nor imported.
@@ -319,13 +364,17 @@ class Model:
         Returns:
             A list with an entry for each row, as `tolist()` of the array would give it. `"predict"`: the entries of the
             first output: numbers, lists, text, or dicts for a sequence of maps. `"predict_proba"`: probabilities in the
-            order of `classes`. `"run"`: a dict from output name to such a list. An output that has no rows comes as it is.
-            Without rows each list is empty, and the model does not run.
+            order of `classes`. `"run"`: a dict from output name to such a list. `"margin"` and `"leaf"`: what `predict` gives
+            for that `output`. `"contributions"`: a dict for each row, `{"expected_value": float, "contributions": {name:
+            float, …}}`, with a list in the place of the inner dict if the model has no `features`; for several classes a
+            list of such dicts. An output that has no rows comes as it is. Without rows each list is empty, and the model
+            does not run.
 
         Raises:
             InputError: A row does not fit the model; the message has its index.
             InputTypeError: A value has a type that does not fit.
-            OptionError: `method` is none of the three.
+            OptionError: An unknown `method`.
+            UnsupportedModelError: The model has no margins, leaves or contributions.
             EngineError: The engine failed while it ran.
             DeadlineExceeded: `timeout` was over first.
         """
@@ -418,6 +467,13 @@ class Model:
             digest,
             features,
         )
+
+    def _view(self, inputs: Inputs, view: str, progress: Progress | None, timeout: float | None) -> Any:
+        answer = self._handle.view(inputs, view, 0, progress, timeout)
+        if answer is NotImplemented:
+            prepared, copied = self._prepare(inputs)
+            answer = _answered(self._handle.view(prepared, view, copied, progress, timeout))
+        return answer
 
     def _prepare(self, inputs: Inputs) -> tuple[Any, int]:
         # The policy for everything but ready arrays: imported only when needed, because it needs NumPy.

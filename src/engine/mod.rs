@@ -3,10 +3,42 @@
 pub mod native;
 pub mod ort;
 
-use crate::error::Result;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::signature::Signature;
 use crate::stop::Stop;
 use crate::tensor::{InputTensor, OutputRequest, Value};
+
+/// What a model of trees can answer beside its outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Sums of leaves, before they become scores.
+    Margin,
+    /// The leaf of each tree.
+    Leaf,
+    /// What each feature adds to the margin.
+    Contributions,
+}
+
+impl View {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Margin, Self::Leaf, Self::Contributions];
+
+    /// What callers name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Margin => "margin",
+            Self::Leaf => "leaf",
+            Self::Contributions => "contributions",
+        }
+    }
+
+    /// Whether it takes more of the model than is kept.
+    pub fn reads_file(self) -> bool {
+        self == Self::Contributions
+    }
+}
 
 /// A loaded model that can run. Any number of threads may run one engine at once.
 pub trait Engine: Send + Sync {
@@ -26,6 +58,15 @@ pub trait Engine: Send + Sync {
     /// Whether every row of every output depends on the same row of the inputs alone, by the way it is computed.
     fn has_independent_rows(&self) -> bool {
         false
+    }
+
+    /// An engine of the same inputs whose one output is this; it may take time and memory to make. `file` has the model's
+    /// content, or says why there is none.
+    fn view(&self, view: View, _file: Result<&Path>) -> Result<Box<dyn Engine>> {
+        let problem =
+            format!("has no `{}`: ONNX Runtime runs it, and gives the outputs of the graph only", view.name());
+        let fix = "load the tree library's own file: what `Booster.save_model` wrote";
+        Err(Error::new(ErrorKind::Unsupported, self.signature().model(), problem, fix))
     }
 
     /// Facts for `explain()`.

@@ -12,10 +12,11 @@ use smallvec::SmallVec;
 
 use crate::batch::{self, Watch};
 use crate::classifier::Probabilities;
+use crate::contributions;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::probabilities;
-use crate::session::Session;
+use crate::session::{Session, View};
 use crate::tensor::{InputTensor, OutputRequest, Value};
 use answer::Answer;
 pub use body::{Body, Form, read};
@@ -29,6 +30,8 @@ pub enum Method {
     PredictProba,
     /// Every output by name.
     Run,
+    /// Something else that trees can answer.
+    View(View),
 }
 
 impl Method {
@@ -39,7 +42,12 @@ impl Method {
             "predict_proba" => Ok(Self::PredictProba),
             "run" => Ok(Self::Run),
             _ => {
-                let problem = format!("got {name:?}, expected \"predict\", \"predict_proba\" or \"run\"");
+                if let Some(view) = View::ALL.into_iter().find(|view| view.name() == name) {
+                    return Ok(Self::View(view));
+                }
+                let problem = format!(
+                    "got {name:?}, expected \"predict\", \"predict_proba\", \"run\", \"margin\", \"leaf\" or \"contributions\""
+                );
                 let fix = "leave `method` out for the first output";
                 Err(Error::new(ErrorKind::Option, "option `method`", problem, fix))
             }
@@ -71,7 +79,7 @@ pub struct Cost {
     pub run: Duration,
 }
 
-/// Scores the rows of a JSON body; `watch` is asked now and then whether to go on.
+/// Scores the rows of a JSON body; `session` is the view that the method asks for. `watch` is asked now and then whether to go on.
 pub fn predict(session: &Session, body: &[u8], terms: &Terms<'_>, watch: &mut Watch<'_>) -> Result<(Vec<u8>, Cost)> {
     let (signature, started) = (session.signature(), Instant::now());
     let Body { inputs, form, rows } = read(body, signature, terms.features, terms.most_rows)?;
@@ -82,7 +90,7 @@ pub fn predict(session: &Session, body: &[u8], terms: &Terms<'_>, watch: &mut Wa
         cost.run = started.elapsed();
         ran
     };
-    let (outputs, is_named) = outputs(session, &inputs, &form, terms.method, run)?;
+    let (outputs, is_named) = outputs(session, &inputs, &form, terms, run)?;
     let text = Answer { outputs, rows, is_named, signature }.write(&form)?;
     Ok((text, cost))
 }
@@ -92,7 +100,7 @@ fn outputs(
     session: &Session,
     inputs: &[InputTensor],
     form: &Form,
-    method: Method,
+    terms: &Terms<'_>,
     run: impl FnOnce(&[usize]) -> Result<Vec<(usize, Value)>>,
 ) -> Result<(Vec<(usize, Value)>, bool)> {
     let signature = session.signature();
@@ -105,8 +113,8 @@ fn outputs(
         let wanted = names.iter().map(|name| signature.output_index(name)).collect::<Result<Vec<_>>>()?;
         return Ok((as_tensors(run(&wanted)?, session), true));
     }
-    let outputs = match method {
-        Method::Predict => run(if signature.outputs().is_empty() { &[] } else { &[0] })?,
+    let outputs = match terms.method {
+        Method::Predict | Method::View(_) => run(if signature.outputs().is_empty() { &[] } else { &[0] })?,
         Method::Run => run(&(0..signature.outputs().len()).collect::<Vec<_>>())?,
         Method::PredictProba => {
             let source = probabilities::source(session)?;
@@ -117,8 +125,14 @@ fn outputs(
             matrices.collect::<Result<_>>()?
         }
     };
-    let outputs = if matches!(form, Form::Protocol { .. }) { as_tensors(outputs, session) } else { outputs };
-    Ok((outputs, method == Method::Run))
+    let outputs = match (terms.method, form) {
+        (_, Form::Protocol { .. }) => as_tensors(outputs, session),
+        (Method::View(View::Contributions), _) => {
+            outputs.into_iter().map(|(index, value)| (index, contributions::named(value, terms.features))).collect()
+        }
+        _ => outputs,
+    };
+    Ok((outputs, terms.method == Method::Run))
 }
 
 /// Probabilities that are maps as a matrix, for an answer that knows only tensors.

@@ -135,7 +135,7 @@ impl ModelHandle {
         most_rows: usize,
     ) -> PyResult<(Bound<'py, PyBytes>, Cost)> {
         let (method, deadline) = (Method::named(method)?, deadline(timeout)?);
-        let session = self.session(body.py())?;
+        let session = self.asked(body.py(), method)?;
         let terms = Terms { features: self.feature_names(&session)?, method, deadline, most_rows };
         let answer = json::predict(&session, body, &terms)?;
         report::log_notices(body.py(), &session)?;
@@ -150,7 +150,7 @@ impl ModelHandle {
         most_rows: usize,
     ) -> PyResult<(Bound<'py, PyAny>, Cost)> {
         let (method, deadline) = (Method::named(method)?, deadline(timeout)?);
-        let session = self.session(rows.py())?;
+        let session = self.asked(rows.py(), method)?;
         let terms = Terms { features: self.feature_names(&session)?, method, deadline, most_rows };
         plain::score(&session, rows, &terms)
     }
@@ -165,35 +165,45 @@ impl ModelHandle {
         Ok(session)
     }
 
+    /// The session that a method asks.
+    fn asked(&self, py: Python<'_>, method: Method) -> PyResult<Arc<Session>> {
+        let session = self.session(py)?;
+        let Method::View(view) = method else { return Ok(session) };
+        Ok(py.detach(|| session.view(view))?)
+    }
+
     /// The inputs as tensors, or `None` if one has to be converted. `inputs` is an array or a dict of arrays.
     fn prepare<'py>(&self, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Option<Call<'py>>> {
-        let py = inputs.py();
-        require_numpy(py)?;
-        let session = self.session(py)?;
-        let signature = session.signature();
-        let (mut tensors, mut arrays) = (SmallVec::<[InputTensor; 4]>::new(), SmallVec::<[_; 4]>::new());
-        if let Ok(named) = inputs.cast::<PyDict>() {
-            for (name, array) in named {
-                let Ok(name) = name.cast::<PyString>() else { return Ok(None) };
-                let index = signature.input_index(&name.to_string_lossy())?;
-                let Some(tensor) = array::borrow(&array, signature, index)? else { return Ok(None) };
-                tensors.push(tensor);
-                arrays.push(array);
-            }
-        } else {
-            if !inputs.is_exact_instance_of::<PyUntypedArray>() {
-                return Ok(None);
-            }
-            let index = signature.sole_input()?;
-            let Some(tensor) = array::borrow(inputs, signature, index)? else { return Ok(None) };
-            tensors.push(tensor);
-            arrays.push(inputs.clone());
-        }
-        let texts = tensors.iter().filter(|tensor| matches!(tensor.elements, Elements::Strings(_))).count() as u64;
-        let copied = copied + texts;
-        session.metrics().record_inputs((tensors.len() as u64).saturating_sub(copied), copied);
-        Ok(Some(Call { session, inputs: tensors, _arrays: arrays }))
+        require_numpy(inputs.py())?;
+        prepare(self.session(inputs.py())?, inputs, copied)
     }
+}
+
+/// The inputs of a session as tensors.
+fn prepare<'py>(session: Arc<Session>, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Option<Call<'py>>> {
+    let signature = session.signature();
+    let (mut tensors, mut arrays) = (SmallVec::<[InputTensor; 4]>::new(), SmallVec::<[_; 4]>::new());
+    if let Ok(named) = inputs.cast::<PyDict>() {
+        for (name, array) in named {
+            let Ok(name) = name.cast::<PyString>() else { return Ok(None) };
+            let index = signature.input_index(&name.to_string_lossy())?;
+            let Some(tensor) = array::borrow(&array, signature, index)? else { return Ok(None) };
+            tensors.push(tensor);
+            arrays.push(array);
+        }
+    } else {
+        if !inputs.is_exact_instance_of::<PyUntypedArray>() {
+            return Ok(None);
+        }
+        let index = signature.sole_input()?;
+        let Some(tensor) = array::borrow(inputs, signature, index)? else { return Ok(None) };
+        tensors.push(tensor);
+        arrays.push(inputs.clone());
+    }
+    let texts = tensors.iter().filter(|tensor| matches!(tensor.elements, Elements::Strings(_))).count() as u64;
+    let copied = copied + texts;
+    session.metrics().record_inputs((tensors.len() as u64).saturating_sub(copied), copied);
+    Ok(Some(Call { session, inputs: tensors, _arrays: arrays }))
 }
 
 impl<'py> Call<'py> {
@@ -251,6 +261,23 @@ impl ModelHandle {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, deadline) = (inputs.py(), deadline(timeout)?);
         match self.prepare(inputs, copied)? {
+            Some(call) => call.run_one(py, 0, deadline, progress),
+            None => Ok(py.NotImplemented().into_bound(py)),
+        }
+    }
+
+    /// Something else that trees can answer.
+    fn view<'py>(
+        &self,
+        inputs: &Bound<'py, PyAny>,
+        view: &str,
+        copied: u64,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, deadline) = (inputs.py(), deadline(timeout)?);
+        require_numpy(py)?;
+        match prepare(self.asked(py, Method::named(view)?)?, inputs, copied)? {
             Some(call) => call.run_one(py, 0, deadline, progress),
             None => Ok(py.NotImplemented().into_bound(py)),
         }

@@ -9,13 +9,14 @@ use super::lists::to_lists;
 use super::watch::watched;
 use super::{report, rows};
 use crate::classifier::Probabilities;
+use crate::contributions;
 use crate::deadline::Deadline;
 use crate::json::{Cost, Method, Terms};
 use crate::probabilities;
-use crate::session::Session;
+use crate::session::{Session, View};
 use crate::tensor::{InputTensor, OutputRequest, Value};
 
-/// What `method` answers to `rows`, an empty list for each output if there are none.
+/// What a method answers to `rows`, by the view of the session that it asks for; an empty list for each output if there are none.
 pub(super) fn score<'py>(
     session: &Session,
     rows: &Bound<'py, PyAny>,
@@ -51,6 +52,9 @@ pub(super) fn score<'py>(
         return Ok((dict.into_any(), cost));
     }
     let answer = match (source, answers.pop().flatten()) {
+        (_, Some(answer)) if method == Method::View(View::Contributions) => {
+            plain(py, Some(contributions::named(answer, terms.features)))
+        }
         (Some(source), Some(answer)) => plain(py, Some(probabilities::matrix(answer, source, session)?)),
         (_, answer) => plain(py, answer),
     };

@@ -3,6 +3,7 @@
 
 use super::blocks::Blocks;
 use super::columns::Columns;
+use super::contributions::{self, FEW, MANY, Points, Scratch, Table};
 use super::descend;
 
 /// Rows of a large block: more share the reading of nodes, until what stands for them leaves registers and the first cache.
@@ -49,6 +50,11 @@ impl Instructions {
         let all = Self::available();
         let small = all.iter().find(|set| set.name() != "AVX-512");
         [all[0], *small.unwrap_or(&all[0])]
+    }
+
+    /// The best that this processor has.
+    pub(super) fn best() -> Self {
+        Self::available()[0]
     }
 
     /// The usual name.
@@ -104,6 +110,63 @@ impl Instructions {
         }
     }
 }
+
+/// [`contributions::add`] for a set of instructions and a number of points.
+macro_rules! explained {
+    ($name:ident, $avx2:ident, $avx512:ident, $lanes:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2")]
+        fn $avx2(
+            table: &Table,
+            leaves: &[f64],
+            points: &Points<$lanes>,
+            scratch: &mut Scratch<$lanes>,
+            settled: (&[f64], usize),
+            sums: (&mut [f64], usize, usize),
+        ) {
+            contributions::add(table, leaves, points, scratch, settled, sums);
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+        fn $avx512(
+            table: &Table,
+            leaves: &[f64],
+            points: &Points<$lanes>,
+            scratch: &mut Scratch<$lanes>,
+            settled: (&[f64], usize),
+            sums: (&mut [f64], usize, usize),
+        ) {
+            contributions::add(table, leaves, points, scratch, settled, sums);
+        }
+
+        impl Instructions {
+            /// [`contributions::add`] with these instructions.
+            pub(super) fn $name(
+                self,
+                table: &Table,
+                leaves: &[f64],
+                points: &Points<$lanes>,
+                scratch: &mut Scratch<$lanes>,
+                settled: (&[f64], usize),
+                sums: (&mut [f64], usize, usize),
+            ) {
+                match self.0 {
+                    Set::Baseline => contributions::add(table, leaves, points, scratch, settled, sums),
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: `available` made this value, after it had found AVX2.
+                    Set::Avx2 => unsafe { $avx2(table, leaves, points, scratch, settled, sums) },
+                    #[cfg(target_arch = "x86_64")]
+                    // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F.
+                    Set::Avx512 => unsafe { $avx512(table, leaves, points, scratch, settled, sums) },
+                }
+            }
+        }
+    };
+}
+
+explained!(explain_few, few_avx2, few_avx512, FEW);
+explained!(explain_many, many_avx2, many_avx512, MANY);
 
 /// Compiles [`Blocks::add`] for a set of instructions.
 macro_rules! compiled {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::str::FromStr;
 
-use super::{Answer, Builder, Link, Precision, Rule, Split, TreeModel};
+use super::{Answer, Builder, Contributions, Covers, Link, Precision, Rule, Split, TreeModel};
 use crate::error::{Error, ErrorKind, Result};
 
 /// More outputs than any model has; above it the number is taken for a broken file.
@@ -28,11 +28,23 @@ const TREE: [&str; 10] = [
     "cat_threshold",
 ];
 
+/// What each split and leaf covered in the training: only explanations need it.
+const COVERS: [&str; 2] = ["internal_count", "leaf_count"];
+
 /// The lines of one block that are needed, as keys and values.
 type Block = HashMap<&'static str, String>;
 
 /// Reads a model line by line, so that of a large file no more than a tree is in memory.
-pub fn read_lightgbm(mut source: impl BufRead, subject: &str) -> Result<TreeModel> {
+pub fn read_lightgbm(source: impl BufRead, subject: &str) -> Result<TreeModel> {
+    read(source, subject, false)?.finish()
+}
+
+/// Reads what explains a model's scores.
+pub fn explain_lightgbm(source: impl BufRead, subject: &str) -> Result<Contributions> {
+    read(source, subject, true)?.trees.finish_explained()
+}
+
+fn read(mut source: impl BufRead, subject: &str, explains: bool) -> Result<TreeModel<Builder>> {
     let mut line = Vec::new();
     let (head, mut goes_on) = block(&mut source, &mut line, &HEAD, subject)?;
     // An `int` there.
@@ -45,12 +57,20 @@ pub fn read_lightgbm(mut source: impl BufRead, subject: &str) -> Result<TreeMode
     let link = link(head.get("objective").map_or("", String::as_str), subject)?;
     let mut ensemble = Builder::new(subject, features, outputs, link);
     ensemble.take_near_zero_for_zero();
+    let keys = if explains { [&TREE[..], &COVERS].concat() } else { TREE.to_vec() };
+    if explains {
+        ensemble.explain();
+    }
     while goes_on {
         let lines;
-        (lines, goes_on) = block(&mut source, &mut line, &TREE, subject)?;
+        (lines, goes_on) = block(&mut source, &mut line, &keys, subject)?;
         let (splits, leaves, categories) = tree(&lines, subject)?;
         let output = ensemble.len() % outputs;
         ensemble.push(output..output + 1, &splits, &leaves, &categories)?;
+        if explains {
+            let [of_splits, of_leaves] = [list(&lines, COVERS[0], subject)?, list(&lines, COVERS[1], subject)?];
+            ensemble.cover(Covers { splits: &of_splits, leaves: &of_leaves })?;
+        }
     }
     if !ensemble.len().is_multiple_of(outputs) {
         return Err(bad(subject, &format!("has {} trees, expected a multiple of {outputs}", ensemble.len())));
@@ -60,7 +80,7 @@ pub fn read_lightgbm(mut source: impl BufRead, subject: &str) -> Result<TreeMode
     }
     let names = head.get("feature_names").map(|names| names.split(' ').map(str::to_owned).collect::<Vec<_>>());
     Ok(TreeModel {
-        trees: ensemble.finish()?,
+        trees: ensemble,
         features: names.filter(|names| names.len() == features),
         input: Precision::Double,
         output: Precision::Double,

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod columns;
+mod contributions;
 mod descend;
 mod document;
 mod instructions;
@@ -23,16 +24,18 @@ use std::sync::OnceLock;
 use crate::error::{Error, ErrorKind, Result};
 use blocks::Blocks;
 use columns::{Columns, Thresholds};
+use contributions::Collected;
 use instructions::{Instructions, LARGE, SMALL};
 use linear::Linear;
 use walk::{Forest, WALKS};
 
-pub use lightgbm::read_lightgbm;
+pub use contributions::{Contributions, Covers};
+pub use lightgbm::{explain_lightgbm, read_lightgbm};
 pub use linear::LinearLeaf;
 pub use link::{Link, softmax};
 pub use model::{Answer, Choice, Labels, Precision, TreeModel};
 pub use tree::{Rule, Split};
-pub use xgboost::read_xgboost;
+pub use xgboost::{explain_xgboost, read_xgboost};
 
 /// `LightGBM` takes numbers this close to zero for zero (`kZeroThreshold`, a float32 there).
 const ZERO: f64 = 1e-35_f32 as f64;
@@ -56,6 +59,9 @@ pub struct Builder {
     thresholds: Thresholds,
     forest: Forest,
     linear: Option<Linear>,
+    /// Trees with covers, where scores are to be explained and not made.
+    explained: Option<Collected>,
+    leaf_numbers: Vec<Box<[u32]>>,
 }
 
 /// Trees whose sums are the model's outputs.
@@ -73,6 +79,8 @@ pub struct Ensemble {
     forest: Forest,
     /// Leaves that are functions of the row: then rows walk, and nothing else is done.
     linear: Option<Linear>,
+    /// For each tree, what the library that trained it calls its leaves, unless they are numbered as they are here.
+    leaf_numbers: Vec<Box<[u32]>>,
     /// Made for the first batch: a process that scores single rows does not pay for them.
     blocks: OnceLock<Option<Batches>>,
 }
@@ -113,12 +121,24 @@ impl Builder {
             thresholds,
             forest,
             linear: None,
+            explained: None,
+            leaf_numbers: Vec::new(),
         }
+    }
+
+    /// Trees are to explain scores, and need covers: [`Self::cover`] follows each [`Self::push`].
+    pub fn explain(&mut self) {
+        self.explained = Some(Collected::default());
+    }
+
+    /// Whether covers are wanted.
+    pub fn explains(&self) -> bool {
+        self.explained.is_some()
     }
 
     /// Trees so far.
     pub fn len(&self) -> usize {
-        self.forest.len()
+        self.explained.as_ref().map_or(self.forest.len(), Collected::len)
     }
 
     /// Whether there are none.
@@ -159,11 +179,43 @@ impl Builder {
         };
         has_outputs
             .and_then(|()| tree::check(splits, leaves, to.len(), categories.len(), self.features))
-            .and_then(|()| self.forest.push(splits, leaves, categories, &to, &mut self.thresholds))
-            .map_err(|problem| {
-                let fix = "save the model again, and copy the file whole";
-                Error::new(ErrorKind::Model, &self.subject, format!("tree {number} {problem}"), fix)
+            .and_then(|()| match &mut self.explained {
+                Some(explained) => {
+                    explained.push(&to, splits, leaves, categories);
+                    Ok(())
+                }
+                None => self.forest.push(splits, leaves, categories, &to, &mut self.thresholds),
             })
+            .map_err(|problem| self.bad_tree(number, &problem))
+    }
+
+    /// What the last tree covered in the training.
+    pub fn cover(&mut self, covers: Covers<'_>) -> Result<()> {
+        let number = self.len().saturating_sub(1);
+        let covered = self.explained.as_mut().map_or(Ok(()), |explained| explained.cover(covers));
+        covered.map_err(|problem| self.bad_tree(number, &problem))
+    }
+
+    /// What the library calls the leaves of the last tree; if of one tree, then of all.
+    pub fn number_leaves(&mut self, numbers: Vec<u32>) {
+        self.leaf_numbers.push(numbers.into());
+    }
+
+    fn bad_tree(&self, number: usize, problem: &str) -> Error {
+        let fix = "save the model again, and copy the file whole";
+        Error::new(ErrorKind::Model, &self.subject, format!("tree {number} {problem}"), fix)
+    }
+
+    /// What explains the scores of the trees.
+    pub fn finish_explained(self) -> Result<Contributions> {
+        let Self { subject, features, divisor, is_near_zero_zero, sums, explained, .. } = self;
+        let mut explained = explained.unwrap_or_default();
+        if self.refuses_negative_categories {
+            explained.refuse_negative_categories();
+        }
+        let made = explained.finish(features, &sums, divisor, is_near_zero_zero);
+        let fix = "save the model again with the library that trained it";
+        made.map_err(|problem| Error::new(ErrorKind::Model, subject, problem, fix))
     }
 
     /// Adds a tree for one output whose leaves are linear functions of the row; `leaves` are what counts where one of a
@@ -178,6 +230,11 @@ impl Builder {
         categories: &[Vec<u32>],
         functions: &[LinearLeaf],
     ) -> Result<()> {
+        if self.explains() {
+            let problem = "has no `contributions`: its leaves are linear functions of the row";
+            let fix = "train trees whose leaves are numbers";
+            return Err(Error::new(ErrorKind::Unsupported, &self.subject, problem, fix));
+        }
         let number = self.len();
         self.push(to..to + 1, splits, leaves, categories)?;
         let fits = if functions.len() == leaves.len() {
@@ -185,10 +242,7 @@ impl Builder {
         } else {
             Err(format!("has {} leaves and {} linear functions", leaves.len(), functions.len()))
         };
-        fits.map_err(|problem| {
-            let fix = "save the model again, and copy the file whole";
-            Error::new(ErrorKind::Model, &self.subject, format!("tree {number} {problem}"), fix)
-        })
+        fits.map_err(|problem| self.bad_tree(number, &problem))
     }
 
     /// The ensemble.
@@ -216,6 +270,7 @@ impl Builder {
             columns,
             forest,
             linear,
+            leaf_numbers: self.leaf_numbers,
             blocks: OnceLock::new(),
         })
     }
@@ -230,6 +285,11 @@ impl Ensemble {
     /// Numbers that a row gets.
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// How many trees.
+    pub fn trees(&self) -> usize {
+        self.forest.len()
     }
 
     /// What becomes of the sums.
@@ -268,9 +328,7 @@ impl Ensemble {
     /// Every row adds its leaves in the order of the trees, in float64: the same answer whatever rows are beside it.
     pub fn margins(&self, rows: &mut [f64], scores: &mut [f64]) {
         if self.is_near_zero_zero {
-            for value in rows.iter_mut().filter(|value| value.abs() <= ZERO) {
-                *value = 0.0;
-            }
+            to_zero(rows);
         }
         for scores in scores.chunks_exact_mut(self.outputs) {
             scores.copy_from_slice(&self.sums.start);
@@ -293,6 +351,39 @@ impl Ensemble {
         }
         for score in scores.iter_mut() {
             *score /= self.divisor;
+        }
+    }
+
+    /// The leaf of each tree for the rows of `rows`, as the library that trained them numbers leaves: [`Self::trees`]
+    /// numbers for each row. What is left of the rows has no meaning.
+    pub fn leaves(&self, rows: &mut [f64], leaves: &mut [u32]) {
+        if self.is_near_zero_zero {
+            to_zero(rows);
+        }
+        let (columns, trees) = (self.columns.len(), self.forest.len());
+        let number = |tree: usize, leaf: u32| {
+            self.leaf_numbers.get(tree).and_then(|numbers| numbers.get(leaf as usize)).copied().unwrap_or(leaf)
+        };
+        let mut ranks = vec![0; WALKS * columns];
+        let blocks = rows.chunks(WALKS * self.features).zip(leaves.chunks_mut((WALKS * trees).max(1)));
+        for (rows, leaves) in blocks {
+            let count = leaves.len() / trees;
+            for (row, ranks) in rows.chunks_exact(self.features).zip(ranks.chunks_exact_mut(columns)) {
+                self.columns.rank_row(row, ranks);
+            }
+            if count < WALKS {
+                for (ranks, leaves) in ranks.chunks_exact(columns).zip(leaves.chunks_exact_mut(trees)) {
+                    self.forest.leaves_of_row(ranks, |tree, leaf| leaves[tree] = leaf);
+                    leaves.iter_mut().enumerate().for_each(|(tree, leaf)| *leaf = number(tree, *leaf));
+                }
+                continue;
+            }
+            for tree in 0..trees {
+                let found = self.forest.leaves_of_tree(tree, &ranks, columns);
+                for (leaves, leaf) in leaves.chunks_exact_mut(trees).zip(found) {
+                    leaves[tree] = number(tree, leaf);
+                }
+            }
         }
     }
 
@@ -415,6 +506,13 @@ impl Ensemble {
                 }
             }
         }
+    }
+}
+
+/// Numbers that are nearly zero become it.
+fn to_zero(rows: &mut [f64]) {
+    for value in rows.iter_mut().filter(|value| value.abs() <= ZERO) {
+        *value = 0.0;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a tree library's own file holds: trees, and what is made of their sums.
 
-use super::Ensemble;
+use super::{Builder, Ensemble};
+use crate::error::Result;
 
 /// Floats of a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +54,9 @@ pub enum Answer {
 
 /// A model as its file has it.
 #[derive(Debug)]
-pub struct TreeModel {
+pub struct TreeModel<Trees = Ensemble> {
     /// Its trees, with links.
-    pub trees: Ensemble,
+    pub trees: Trees,
     /// Names of its columns.
     pub features: Option<Vec<String>>,
     /// What rows are in.
@@ -64,4 +65,12 @@ pub struct TreeModel {
     pub output: Precision,
     /// What it answers.
     pub answer: Answer,
+}
+
+impl TreeModel<Builder> {
+    /// The model with its trees as they score.
+    pub(super) fn finish(self) -> Result<TreeModel> {
+        let Self { trees, features, input, output, answer } = self;
+        Ok(TreeModel { trees: trees.finish()?, features, input, output, answer })
+    }
 }

@@ -6,7 +6,7 @@
 mod tree;
 
 use super::document::{self, Value, Wanted};
-use super::{Answer, Builder, Choice, Labels, LinearLeaf, Link, Precision, TreeModel, single};
+use super::{Answer, Builder, Choice, Contributions, Covers, Labels, LinearLeaf, Link, Precision, TreeModel, single};
 use crate::error::{Error, ErrorKind, Result};
 use tree::{Problem, Tree, whole};
 
@@ -15,13 +15,24 @@ const MOST_OUTPUTS: usize = 1 << 16;
 /// Columns that a linear model may have, as all of them have a weight in the file.
 const MOST_FEATURES: usize = i32::MAX.unsigned_abs() as usize;
 /// Statistics of the training.
-const SKIPPED: [&str; 5] = ["loss_changes", "sum_hessian", "parents", "feature_types", "cats"];
+const SKIPPED: [&str; 4] = ["loss_changes", "parents", "feature_types", "cats"];
+/// What each node covered in the training: only explanations need it.
+const COVER: &str = "sum_hessian";
 /// Weights of nodes, which are needed only for leaves of several numbers in older files.
 const WEIGHTS: &str = "base_weights";
 
 /// Reads a model.
 pub fn read_xgboost(bytes: &[u8], subject: &str) -> Result<TreeModel> {
-    let (document, trees) = read_document(bytes, subject)?;
+    read(bytes, subject, false)?.finish()
+}
+
+/// Reads what explains a model's scores.
+pub fn explain_xgboost(bytes: &[u8], subject: &str) -> Result<Contributions> {
+    read(bytes, subject, true)?.trees.finish_explained()
+}
+
+fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder>> {
+    let (document, trees) = read_document(bytes, subject, explains)?;
     let learner = document.get("learner").ok_or_else(|| bad(subject, "`learner` is missing"))?;
     let learner = Learner { learner, subject };
     let (features, outputs) = (learner.count("num_feature", MOST_FEATURES)?, learner.outputs()?);
@@ -29,6 +40,9 @@ pub fn read_xgboost(bytes: &[u8], subject: &str) -> Result<TreeModel> {
     let (link, answer) = learner.answer(objective, outputs)?;
     let base = base(learner.parameter("base_score")?, objective, outputs, subject)?;
     let mut builder = Builder::new(subject, features.max(1), outputs, link);
+    if explains {
+        builder.explain();
+    }
     let booster = learner.learner.get("gradient_booster");
     let booster = booster.ok_or_else(|| bad(subject, "`gradient_booster` is missing"))?;
     match booster.text(&["name"]) {
@@ -53,11 +67,11 @@ pub fn read_xgboost(bytes: &[u8], subject: &str) -> Result<TreeModel> {
         _ => None,
     });
     let (input, output) = (Precision::Single, Precision::Single);
-    Ok(TreeModel { trees: builder.finish()?, features, input, output, answer })
+    Ok(TreeModel { trees: builder, features, input, output, answer })
 }
 
 /// The document without its trees, and the trees.
-fn read_document(bytes: &[u8], subject: &str) -> Result<(Value, Vec<Tree>)> {
+fn read_document(bytes: &[u8], subject: &str, explains: bool) -> Result<(Value, Vec<Tree>)> {
     let once = |skipped: &[&'static str]| {
         let (mut trees, mut words, mut needs_weights) = (Vec::new(), 0, false);
         let take = &mut |value: Value| {
@@ -73,8 +87,9 @@ fn read_document(bytes: &[u8], subject: &str) -> Result<(Value, Vec<Tree>)> {
         let read = document::read(bytes, Wanted { skipped, list: "trees", take });
         (read.map(|document| (document, trees)).map_err(|problem| bad(subject, &problem)), needs_weights)
     };
-    match once(&[&SKIPPED[..], &[WEIGHTS]].concat()) {
-        (Err(_), true) => once(&SKIPPED).0,
+    let skipped = if explains { SKIPPED.to_vec() } else { [&SKIPPED[..], &[COVER]].concat() };
+    match once(&[&skipped[..], &[WEIGHTS]].concat()) {
+        (Err(_), true) => once(&skipped).0,
         (read, _) => read,
     }
 }
@@ -157,7 +172,9 @@ impl<'a> Learner<'a> {
         let groups = groups.ok_or_else(|| bad(self.subject, "`tree_info` does not fit its trees"))?;
         let used = self.rounds(model, outputs)?.unwrap_or(trees.len());
         builder.refuse_negative_categories();
-        for (number, Tree { splits, mut leaves, width, sets }) in trees.into_iter().enumerate().take(used) {
+        for (number, Tree { splits, mut leaves, width, sets, nodes, covers }) in
+            trees.into_iter().enumerate().take(used)
+        {
             if let Some(drops) = drops {
                 for leaf in &mut leaves {
                     *leaf = single(single(drops[number]) * *leaf);
@@ -167,6 +184,14 @@ impl<'a> Learner<'a> {
             let group = group.filter(|group| *group < outputs);
             let group = group.ok_or_else(|| bad(self.subject, &format!("`tree_info` has {}", groups[number])))?;
             builder.push(group..group.saturating_add(width), &splits, &leaves, &sets)?;
+            if builder.explains() {
+                let [splits, leaves] = nodes
+                    .map(|nodes| nodes.iter().filter_map(|at| covers.get(*at as usize).copied()).collect::<Vec<_>>());
+                builder.cover(Covers { splits: &splits, leaves: &leaves })?;
+            } else {
+                let [_, leaves] = nodes;
+                builder.number_leaves(leaves);
+            }
         }
         Ok(())
     }

@@ -1,18 +1,22 @@
 //! What is computed for a tree library's own file.
 
+use std::sync::Arc;
+
 use super::program::{Form, Kind, Output, Program, Step};
+use super::views::{Explain, Trees};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::tensor::DType;
 use crate::trees::{Answer, Choice, Labels, Link, Precision, TreeModel};
 
 /// The program of a model and its signature: a matrix `features`, and what the model answers.
-pub(super) fn plan(model: TreeModel, name: &str) -> (Program, Signature) {
+pub(super) fn plan(model: TreeModel, name: &str, explain: Explain) -> (Program, Signature, Trees) {
     let TreeModel { trees, input, output, answer, .. } = model;
     let (features, columns, link) = (trees.features(), trees.outputs(), trees.link());
-    let (input, output) = (dtype(input), dtype(output));
+    let (input, output, trees) = (dtype(input), dtype(output), Arc::new(trees));
+    let views = Trees { ensemble: Arc::clone(&trees), input, margin: output, explain };
     let mut plan = Plan { slots: vec![Kind { dtype: input, columns: features }], steps: Vec::new() };
     let sums = plan.slot(DType::Float64, columns);
-    plan.steps.push(Step::Trees { trees: Box::new(trees), from: 0, to: sums });
+    plan.steps.push(Step::Trees { trees: Arc::clone(&trees), from: 0, to: sums });
     // Sums that nobody looks at are linked where they are.
     let keeps_sums = matches!(answer, Answer::Label { by_sums: true, .. });
     let linked = if keeps_sums { plan.slot(DType::Float64, columns) } else { sums };
@@ -35,7 +39,7 @@ pub(super) fn plan(model: TreeModel, name: &str) -> (Program, Signature) {
     let (ports, outputs) = answers.into_iter().unzip();
     let input = port("features", input, Some(features));
     let Plan { slots, steps } = plan;
-    (Program { slots, steps, outputs }, Signature::new(name, vec![input], ports))
+    (Program { slots, steps, outputs }, Signature::new(name, vec![input], ports), views)
 }
 
 /// A program that is being made.

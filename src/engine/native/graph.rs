@@ -1,6 +1,7 @@
 //! Plans an ONNX graph whose operators are all known, or says what is not: then the whole model is ONNX Runtime's.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::ensemble::{self, Names, Sums};
 use super::program::{Combine, Decide, Form, Kind, Norm, Output, Program, Step, Transform};
@@ -151,7 +152,7 @@ impl<'a> Planner<'a> {
 
     fn trees(&mut self, sums: Sums, from: usize) -> usize {
         let to = self.slot(DType::Float64, sums.trees.outputs());
-        self.program.steps.push(Step::Trees { trees: Box::new(sums.trees), from, to });
+        self.program.steps.push(Step::Trees { trees: Arc::new(sums.trees), from, to });
         if !sums.base.is_empty() {
             self.program.steps.push(Step::AddBase { base: sums.base, slot: to });
         }

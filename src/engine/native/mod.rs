@@ -4,8 +4,11 @@ mod ensemble;
 mod file;
 mod graph;
 mod program;
+mod views;
 
-use super::{Engine, EngineFacts};
+use std::path::Path;
+
+use super::{Engine, EngineFacts, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::{self, Classes, ModelFacts};
 use crate::signature::Signature;
@@ -13,6 +16,8 @@ use crate::stop::Stop;
 use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputBuffer, OutputRequest, Shape, Strings, Value};
 use crate::trees::TreeModel;
 use program::{Form, Kind, Output, Program, Step, Values};
+pub use views::Explain;
+use views::Trees;
 
 /// Rows that are copied at once: as many as trees score at once, and fewer if they are long.
 const BLOCK: usize = 256;
@@ -24,6 +29,8 @@ pub struct NativeEngine {
     signature: Signature,
     program: Program,
     why: &'static str,
+    /// The trees of a library's own file.
+    trees: Option<Trees>,
 }
 
 impl NativeEngine {
@@ -46,20 +53,21 @@ impl NativeEngine {
     }
 
     /// An engine for a tree library's own file; `name` is what errors call the model.
-    pub fn of_file(model: TreeModel, name: &str) -> Self {
-        let (program, signature) = file::plan(model, name);
-        Self { signature, program, why: "a tree library's own file is run by glowplug itself" }
+    pub fn of_file(model: TreeModel, name: &str, explain: Explain) -> Self {
+        let (program, signature, trees) = file::plan(model, name, explain);
+        let why = "a tree library's own file is run by glowplug itself";
+        Self { signature, program, why, trees: Some(trees) }
     }
 
     /// An engine for the graph of an ONNX file, or what it has that is not known.
     pub fn of_graph(content: &[u8], name: &str) -> std::result::Result<Self, String> {
         let graph = onnx::decode(content).ok_or("the file is not as expected")?;
         let (program, signature) = graph::plan(&graph, name)?;
-        Ok(Self { signature, program, why: "glowplug itself knows every operator of the graph" })
+        Ok(Self { signature, program, why: "glowplug itself knows every operator of the graph", trees: None })
     }
 
     fn wrong(&self) -> Error {
-        Error::new(ErrorKind::Engine, self.signature.model(), "got memory of another size", "report this as a bug")
+        wrong(&self.signature)
     }
 
     /// Runs the rows of `input`, block after block; `take` gets the slots and the row they start with.
@@ -77,8 +85,7 @@ impl NativeEngine {
         let mut bytes = Buffer::zeroed(row_bytes * count.min(most));
         for start in (0..count).step_by(most) {
             if stop.is_some_and(Stop::is_stopped) {
-                let model = self.signature.model();
-                return Err(Error::new(ErrorKind::Stopped, model, "the run was stopped", "call again"));
+                return Err(stopped(&self.signature));
             }
             let rows = most.min(count - start);
             bytes.truncate(row_bytes * rows);
@@ -91,6 +98,14 @@ impl NativeEngine {
         }
         Ok(())
     }
+}
+
+fn wrong(signature: &Signature) -> Error {
+    Error::new(ErrorKind::Engine, signature.model(), "got memory of another size", "report this as a bug")
+}
+
+fn stopped(signature: &Signature) -> Error {
+    Error::new(ErrorKind::Stopped, signature.model(), "the run was stopped", "call again")
 }
 
 fn values(dtype: DType, bytes: &[u8]) -> Values {
@@ -205,6 +220,21 @@ impl Engine for NativeEngine {
 
     fn has_independent_rows(&self) -> bool {
         true
+    }
+
+    fn view(&self, view: View, file: Result<&Path>) -> Result<Box<dyn Engine>> {
+        if let Some(trees) = &self.trees {
+            return Ok(Box::new(trees.view(view, self.signature.model(), file)?));
+        }
+        let problem = match view {
+            View::Margin => "has no `margin` that is clear",
+            View::Leaf => "has no `leaf` that is clear: a graph need not number leaves as the library did",
+            View::Contributions => {
+                "has no `contributions`: an ONNX file does not say how many rows of the training came to each node"
+            }
+        };
+        let fix = "load the tree library's own file: what `Booster.save_model` wrote";
+        Err(Error::new(ErrorKind::Unsupported, self.signature.model(), problem, fix))
     }
 
     fn facts(&self) -> EngineFacts {

@@ -2,6 +2,8 @@
 //!
 //! Every step looks at each row alone, so that blocks, pieces and threads change nothing.
 
+use std::sync::Arc;
+
 use crate::onnx::Classes;
 use crate::tensor::DType;
 use crate::trees::{Choice, Ensemble, Link};
@@ -19,7 +21,7 @@ pub(super) enum Values {
 #[derive(Debug)]
 pub(super) enum Step {
     /// Sums of leaves, as float64.
-    Trees { trees: Box<Ensemble>, from: usize, to: usize },
+    Trees { trees: Arc<Ensemble>, from: usize, to: usize },
     /// What a link makes of sums, in their place or in another one; in float32 if the library does.
     Link { link: Link, is_single: bool, columns: usize, from: usize, to: usize },
     /// The number of each row's class, or its label if that is a number.

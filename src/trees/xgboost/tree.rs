@@ -18,6 +18,10 @@ pub(super) struct Tree {
     pub(super) leaves: Vec<f64>,
     pub(super) width: usize,
     pub(super) sets: Vec<Vec<u32>>,
+    /// Which of the file's nodes the splits are, and the leaves.
+    pub(super) nodes: [Vec<u32>; 2],
+    /// Of the file's nodes, if they were read.
+    pub(super) covers: Vec<f64>,
 }
 
 /// Why a tree is not read.
@@ -84,7 +88,9 @@ pub(super) fn read(value: &Value, words: &mut usize) -> Result<Tree, Problem> {
         Some(size) => size.parse().map_err(|_| format!("a tree has leaves of {size:?} numbers"))?,
     };
     let vectors = if width > 1 { Some(Vectors::of(value, width)?) } else { None };
-    let mut tree = Tree { splits: Vec::new(), leaves: Vec::new(), width, sets: Vec::new() };
+    let covers = optional(super::COVER).to_vec();
+    let nodes_of = [Vec::new(), Vec::new()];
+    let mut tree = Tree { splits: Vec::new(), leaves: Vec::new(), width, sets: Vec::new(), nodes: nodes_of, covers };
     let mut leaves = 0;
     let mut open: Vec<(usize, Option<(usize, usize)>)> = vec![(0, None)];
     while let Some((at, parent)) = open.pop() {
@@ -94,6 +100,8 @@ pub(super) fn read(value: &Value, words: &mut usize) -> Result<Tree, Problem> {
         let child =
             |children: &[f64]| whole(children[at]).ok_or_else(|| format!("a tree has the child {}", children[at]));
         let lower = child(nodes.left)?;
+        tree.nodes[usize::from(lower == -1)]
+            .push(u32::try_from(at).map_err(|_| "a tree has too many nodes".to_owned())?);
         let index = if lower == -1 {
             match &vectors {
                 None => tree.leaves.push(single(nodes.values[at])),
