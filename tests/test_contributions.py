@@ -218,6 +218,18 @@ def test_trees_of_one_leaf(tmp_path: Path) -> None:
     of_xgboost(booster, tmp_path / "model.json", single[:9])
 
 
+def test_linear_models_have_margins_only(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    booster = xgboost.train({"booster": "gblinear", "nthread": 1}, xgboost.DMatrix(x, x[:, 0] + 5), 3)
+    booster.save_model(tmp_path / "model.json")
+    model = glowplug.load(tmp_path / "model.json")
+    np.testing.assert_array_equal(model.predict(x, output="margin"), model.predict(x))
+    with pytest.raises(glowplug.UnsupportedModelError, match="it is a linear model"):
+        model.predict(x, output="leaf")
+    with pytest.raises(glowplug.UnsupportedModelError, match="leaves are linear functions"):
+        model.contributions(x)
+
+
 def test_long_paths(tmp_path: Path) -> None:
     """Each tree asks for one feature after the other, more than one sweep has points for.
 

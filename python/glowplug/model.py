@@ -200,7 +200,7 @@ class Model:
             if output not in ("margin", "leaf"):
                 subject, problem = "option `output`", f'got {output!r}, expected "score", "margin" or "leaf"'
                 raise OptionError.about(subject, problem, "leave `output` out for the model's first output")
-            return self._view(inputs, output, progress, timeout)
+            return self._view(inputs, output, progress, timeout)  # type: ignore[no-any-return]
         answer = self._handle.predict(inputs, 0, progress, timeout)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)

@@ -297,6 +297,11 @@ impl Ensemble {
         self.link
     }
 
+    /// Whether it is a linear model in the form of trees: functions of the row, and no splits that choose among them.
+    pub fn is_linear_model(&self) -> bool {
+        self.linear.is_some() && self.forest.mean_depth() == 0
+    }
+
     /// How rows are scored, in words.
     pub fn kernel(&self) -> String {
         let walks = format!("{WALKS} walks at once");

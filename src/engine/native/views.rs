@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{stopped, values, wrong};
 use crate::engine::{Engine, EngineFacts, View};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::stop::Stop;
 use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputRequest, Shape, Value};
@@ -42,6 +42,11 @@ impl Trees {
         }
         let (dtype, answer) = match view {
             View::Margin => (self.margin, Answer::Margin(Arc::clone(&self.ensemble))),
+            View::Leaf if self.ensemble.is_linear_model() => {
+                let problem = "has no `leaf`: it is a linear model, without trees";
+                let fix = "train trees, or ask for `margin`";
+                return Err(Error::new(ErrorKind::Unsupported, model, problem, fix));
+            }
             View::Leaf => {
                 dims.push(fixed(self.ensemble.trees()));
                 (DType::Int32, Answer::Leaf(Arc::clone(&self.ensemble)))
