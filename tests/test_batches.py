@@ -17,7 +17,7 @@ import models
 from worker_tools import forked, put, together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -204,6 +204,19 @@ def test_what_progress_raises_ends_the_batch(batch: str, threads: int) -> None:
         with pytest.raises(LookupError, match="enough at"):
             model.predict(x, progress=enough)
     np.testing.assert_allclose(model.predict(x[:50]), x[:50], rtol=1e-6)
+
+
+def test_an_endless_run_ends_at_its_timeout() -> None:
+    model = gp.load(models.endless_loop())
+    calls: list[Callable[[float], object]] = [
+        lambda timeout: model.predict(np.int64(0), timeout=timeout),
+        lambda timeout: model.run({"x": np.int64(0)}, timeout=timeout),
+        lambda timeout: model.predict_json(b'{"inputs": {"x": 0}}', timeout=timeout),
+    ]
+    for call in calls * 2:
+        with pytest.raises(gp.DeadlineExceeded, match="was not done within 100ms, and was ended"):
+            call(0.1)
+    assert model.stats()["errors"] == len(calls) * 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to one process")
