@@ -64,6 +64,7 @@ def test_holds_what_it_must_and_nothing_else(contents: dict[str, zipfile.ZipInfo
     assert len(libraries) == 1
     assert libraries[0].startswith("glowplug/_lib/")
     wanted = {"glowplug/_core.abi3.so", "glowplug/_core.pyi", "glowplug/py.typed", "glowplug/__init__.py"}
+    wanted |= {"glowplug/lab/facts.toml", f"{info}/entry_points.txt"}
     wanted |= {"glowplug/_lib/LICENSE", "glowplug/_lib/ThirdPartyNotices.txt"}
     wanted |= {f"{info}/licenses/{name}" for name in ("LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY.md")}
     assert not wanted - contents.keys()

@@ -1,0 +1,33 @@
+"""The command line: `glowplug`, or `python -m glowplug`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from glowplug.errors import GlowplugError
+from glowplug.lab.command import add_to as add_lab
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command; gives the exit code.
+
+    Args:
+        arguments: Those of the process by default.
+    """
+    parser = argparse.ArgumentParser("glowplug", description="Machine-learning inference for serverless functions.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_lab(commands)
+    chosen = parser.parse_args(arguments)
+    try:
+        code: int = chosen.run(chosen)
+    except GlowplugError as error:
+        sys.stderr.write(f"glowplug: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
