@@ -462,13 +462,26 @@ IMPORTS: dict[str, set[str]] = {
     "serve.http": set(),
     "serve.csv_rows": {"errors"},
     "serve.npy": {"errors"},
+    "serve.hooks": {"errors"},
     "serve.scoring": {"errors", "model", "serve.http"},
+    "serve.warm": {"errors"},
+    "serve.aws_lambda": {"serve.aws_lambda.function"},
+    "serve.aws_lambda.triggers": set(),
+    "serve.aws_lambda.web": {"serve.aws_lambda.triggers", "serve.http"},
+    "serve.aws_lambda.function": {
+        "errors",
+        "serve.aws_lambda.triggers",
+        "serve.http",
+        "serve.scoring",
+        "serve.warm",
+    },
 }
 #: Module → leaves that it imports inside the functions that need them.
 LAZY_IMPORTS: dict[str, set[str]] = {
     "model": {"display", "inputs"},
     "registry": {"display"},
-    "serve.scoring": {"serve.csv_rows", "serve.npy"},
+    "serve.scoring": {"serve.csv_rows", "serve.hooks", "serve.npy"},
+    "serve.aws_lambda.function": {"serve.aws_lambda.web", "serve.http"},
 }
 #: Leaf → packages of others at its top.
 THIRD_PARTY: dict[str, set[str]] = {

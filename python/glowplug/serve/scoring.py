@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Literal, TypeAlias
 
+    from glowplug.serve.hooks import Around, AroundSteps, Steps
+
     Method = Literal["predict", "predict_proba", "run"]
     Before: TypeAlias = Callable[[Any], Iterable[Any]]
     After: TypeAlias = Callable[[Any, Any], Any]
@@ -63,6 +65,8 @@ class Scorer:
         before: Makes rows, as for `Model.predict_rows`, of a question: what its JSON holds, a list of rows of CSV (dicts
             if there is a header), or an array. Without it the question itself is scored.
         after: Makes the answer of the predictions and the question.
+        around: Both in one: a generator function of the question that yields rows, gets their predictions for them, and
+            returns the answer. See `glowplug.serve.hooks.Steps`.
         limits: What is too large to be looked at.
         timeout: Seconds that a run may take; a call may have less.
         fallback: The whole answer, as plain Python, where a deadline ended the run. Without it the answer is 503.
@@ -75,6 +79,7 @@ class Scorer:
         method: Method = "predict",
         before: Before | None = None,
         after: After | None = None,
+        around: Around | None = None,
         limits: Limits | None = None,
         timeout: float | None = None,
         fallback: Any = NO_FALLBACK,
@@ -86,15 +91,27 @@ class Scorer:
             if hook is not None and not callable(hook):
                 subject, problem = f"option `{name}`", f"got {type(hook).__name__}, expected a function"
                 raise OptionTypeError.about(subject, problem, "pass a function, or leave it out")
+        if around is not None:
+            if before is not None or after is not None:
+                subject, problem = "option `around`", "got `before` or `after` beside it"
+                raise OptionError.about(subject, problem, "do in `around`, before and after its `yield`, what they do")
+            from glowplug.serve.hooks import check_around
+
+            self._around_takes_call = check_around(around)
         self.model = model if isinstance(model, Model) else load(model)
         self.method = method
         self.before = before
         self.after = after
+        self.around = around
+        #: Whether functions of the user's are called.
+        self.has_hooks = before is not None or after is not None or around is not None
         self.limits = limits or Limits()
         self.timeout = timeout
         self.fallback = fallback
 
-    def respond(self, request: Request, *, timeout: float | None = None, measure: Measure | None = None) -> Response:
+    def respond(
+        self, request: Request, *, timeout: float | None = None, measure: Measure | None = None, call: Any = None
+    ) -> Response:
         """Score a request: a POST with rows as JSON, CSV or `.npy`, as it is or with gzip.
 
         The answer has the form of the question, or the one that `accept` names. Mistakes are problem documents (RFC 9457).
@@ -103,6 +120,7 @@ class Scorer:
             request: What came.
             timeout: Seconds that are left for the run.
             measure: Is told what it took.
+            call: What the platform says of the call, for `around`.
         """
         measure = measure or Measure()
         try:
@@ -113,7 +131,7 @@ class Scorer:
             body = decoded(request.body, headers.get("content-encoding"), self.limits)
             kind = media_type(headers.get("content-type"))
             wanted = wanted_type(headers.get("accept"), kind)
-            form, answer = self.answer(body, kind, wanted, timeout=timeout, measure=measure)
+            form, answer = self.answer(body, kind, wanted, timeout=timeout, measure=measure, call=call)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             measure.error = error
             if isinstance(error, DeadlineExceeded) and self.fallback is not NO_FALLBACK:
@@ -122,7 +140,14 @@ class Scorer:
         return Response(200, {"content-type": form}, answer)
 
     def answer(
-        self, body: bytes, kind: str = JSON, wanted: str = JSON, *, timeout: float | None = None, measure: Measure
+        self,
+        body: bytes | str,
+        kind: str = JSON,
+        wanted: str = JSON,
+        *,
+        timeout: float | None = None,
+        measure: Measure,
+        call: Any = None,
     ) -> tuple[str, bytes]:
         """Score a body of the media type `kind`.
 
@@ -132,17 +157,27 @@ class Scorer:
         Raises:
             Problem, GlowplugError: As the model and the hooks have it.
         """
-        if kind == JSON and wanted == JSON and self.before is None and self.after is None:
+        if kind == JSON and wanted == JSON and not self.has_hooks:
             return JSON, self._json(body, timeout, measure)
         started = perf_counter_ns()
         question, has_header = self._question(body, kind)
         measure.read_ns += perf_counter_ns() - started
-        predictions = self._predictions(body, kind, question, timeout, measure)
-        if self.after is not None:
-            predictions = self.after(predictions, question)
-        return _written(predictions, wanted, has_header=has_header)
+        if not self.has_hooks:
+            answer = self._predictions(body, kind, question, timeout, measure)
+        else:
+            steps = self.steps(question, call)
 
-    def score(self, data: Any, *, timeout: float | None = None, measure: Measure | None = None) -> Any:
+            def predictions() -> Any:
+                if steps.rows is not None:
+                    return self._rows(steps.rows, timeout, measure)
+                return self._predictions(body, kind, question, timeout, measure)
+
+            answer = self._through(steps, measure, predictions)
+        return _written(answer, wanted, has_header=has_header)
+
+    def score(
+        self, data: Any, *, timeout: float | None = None, measure: Measure | None = None, call: Any = None
+    ) -> Any:
         """Score what a platform has parsed already: an event's payload, which is plain Python, to plain Python.
 
         Raises:
@@ -151,11 +186,17 @@ class Scorer:
         from json import dumps, loads
 
         measure = measure or Measure()
+
+        def predictions(rows: Any) -> Any:
+            if rows is not None:
+                return self._rows(rows, timeout, measure)
+            return loads(self._json(dumps(data), timeout, measure))
+
         try:
-            if self.before is not None:
-                predictions = self._rows(self.before(data), timeout, measure)
-            else:
-                predictions = loads(self._json(dumps(data), timeout, measure))
+            if not self.has_hooks:
+                return predictions(None)
+            steps = self.steps(data, call)
+            return self._through(steps, measure, lambda: predictions(steps.rows))
         except DeadlineExceeded as error:
             measure.error = error
             if self.fallback is NO_FALLBACK:
@@ -164,7 +205,23 @@ class Scorer:
         except Exception as error:
             measure.error = error
             raise
-        return predictions if self.after is None else self.after(predictions, data)
+
+    def steps(self, question: Any, call: Any = None) -> Steps | AroundSteps:
+        """A question on its way through the hooks."""
+        from glowplug.serve.hooks import AroundSteps, Steps
+
+        if self.around is None:
+            return Steps(question, self.before, self.after)
+        return AroundSteps(self.around(question, call) if self._around_takes_call else self.around(question))
+
+    @staticmethod
+    def _through(steps: Steps | AroundSteps, measure: Measure, score: Callable[[], Any]) -> Any:
+        try:
+            predictions = score()
+        except Exception as error:  # noqa: BLE001 - `fail` raises what the hooks do not catch
+            measure.error = error
+            return steps.fail(error)
+        return steps.finish(predictions)
 
     def _time(self, left: float | None) -> float | None:
         """Seconds for a run: the least of what the caller has left and what was configured."""
@@ -209,7 +266,7 @@ class Scorer:
         problem, _, fix = text.partition("\n  fix: ")
         return problem, fix or None
 
-    def _question(self, body: bytes, kind: str) -> tuple[Any, bool]:
+    def _question(self, body: bytes | str, kind: str) -> tuple[Any, bool]:
         """A body as Python objects, and whether it is CSV with a header. Rows of CSV are read as they are asked for."""
         if kind == JSON:
             from json import loads
@@ -218,6 +275,7 @@ class Scorer:
                 return loads(body), False
             except (ValueError, RecursionError) as error:
                 raise InputError.about("JSON body", f"cannot be read: {error}", "send one JSON value") from None
+        body = body.encode() if isinstance(body, str) else body
         if kind == NPY:
             from glowplug.serve.npy import read_npy
 
@@ -228,11 +286,9 @@ class Scorer:
 
         lines = TextIOWrapper(BytesIO(body), "utf-8-sig", newline="")
         rows, has_header = csv_rows(lines, self.model)
-        return (rows if self.before is None and self.after is None else list(rows)), has_header
+        return (list(rows) if self.has_hooks else rows), has_header
 
-    def _predictions(self, body: bytes, kind: str, question: Any, timeout: float | None, measure: Measure) -> Any:
-        if self.before is not None:
-            return self._rows(self.before(question), timeout, measure)
+    def _predictions(self, body: bytes | str, kind: str, question: Any, timeout: float | None, measure: Measure) -> Any:
         if kind == CSV:
             return self._rows(question, timeout, measure)
         if kind == NPY:

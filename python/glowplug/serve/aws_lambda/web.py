@@ -1,0 +1,76 @@
+"""Requests of API Gateway, function URLs and load balancers, and the answers that each of them wants."""
+
+from __future__ import annotations
+
+from glowplug.serve.aws_lambda.triggers import BALANCER, HTTP
+from glowplug.serve.http import PHRASES, Problem, Request, Response, from_base64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: What Lambda takes as the answer of an invocation, less the envelope of the body; in bytes.
+MOST_ANSWER = 6 * 2**20 - 2**12
+#: Below it no escaping can make an answer too large.
+_SURELY_FITS = MOST_ANSWER // 6
+
+
+def request_of(event: dict[str, Any], trigger: str) -> Request:
+    """The request that an event holds.
+
+    Raises:
+        Problem: 400 if its body is not the base64 that it is said to be.
+    """
+    if trigger == HTTP:
+        about = event["requestContext"]["http"]
+        method, path = about.get("method", ""), event.get("rawPath", "")
+    else:
+        method, path = event.get("httpMethod", ""), event.get("path", "")
+    headers = event.get("headers")
+    if not headers:
+        # A load balancer with multi-value headers sends them alone.
+        several = event.get("multiValueHeaders") or {}
+        headers = {name: ",".join(values) for name, values in several.items()}
+    body = event.get("body") or b""
+    if event.get("isBase64Encoded"):
+        body = from_base64(body)
+    elif isinstance(body, str):
+        # Half of a pair of surrogates has no UTF-8; the reader says so.
+        body = body.encode("utf-8", "surrogatepass")
+    return Request(method, path or "", headers, body)
+
+
+def is_health_check(request: Request) -> bool:
+    """Whether a load balancer asks if the function is there."""
+    return request.method == "GET" and request.headers.get("user-agent", "").startswith("ELB-HealthChecker/")
+
+
+def answer_of(response: Response, event: dict[str, Any], trigger: str) -> dict[str, Any]:
+    """The answer as the sender of the event wants it."""
+    if response.is_text:
+        body, is_base64 = response.body.decode(), False
+    else:
+        from binascii import b2a_base64
+
+        body, is_base64 = b2a_base64(response.body, newline=False).decode(), True
+    if len(response.body) > _SURELY_FITS and (size := _size(body)) > MOST_ANSWER:
+        detail = f"the answer has {size} bytes, and Lambda takes {MOST_ANSWER}: send fewer rows at once"
+        return answer_of(Problem(413, detail).response(), event, trigger)
+    answer: dict[str, Any] = {
+        "statusCode": response.status,
+        "headers": response.headers,
+        "body": body,
+        "isBase64Encoded": is_base64,
+    }
+    if trigger == BALANCER:
+        answer["statusDescription"] = f"{response.status} {PHRASES.get(response.status, 'Unknown')}"
+        if not event.get("headers") and "multiValueHeaders" in event:
+            answer["multiValueHeaders"] = {name: [value] for name, value in answer.pop("headers").items()}
+    return answer
+
+
+def _size(body: str) -> int:
+    """Bytes of the body as a JSON text, for runtimes that escape everything beyond ASCII as well."""
+    from json import dumps
+
+    return len(dumps(body))
