@@ -15,7 +15,10 @@ use crate::options::{Batch, EngineChoice, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
-use crate::trees::{Answer, Labels, TreeModel, explain_lightgbm, explain_xgboost, read_lightgbm, read_xgboost};
+use crate::trees::{
+    Answer, Labels, TreeModel, explain_lightgbm, explain_lightgbm_dump, explain_xgboost, read_lightgbm,
+    read_lightgbm_dump, read_xgboost,
+};
 
 /// Bytes of a file that are read at once.
 const READ_AT_ONCE: usize = 64 * 1024;
@@ -57,6 +60,11 @@ impl EngineLoader {
             Format::XgBoost => {
                 let explain: Explain = |path, name| explain_xgboost(&content(ModelSource::File(path), name)?, name);
                 of_file(read_xgboost(&content(source, name)?, name)?, &mut facts, options, name, explain)
+            }
+            Format::LightGbmDump => {
+                let explain: Explain =
+                    |path, name| explain_lightgbm_dump(&content(ModelSource::File(path), name)?, name);
+                of_file(read_lightgbm_dump(&content(source, name)?, name)?, &mut facts, options, name, explain)
             }
             Format::LightGbm => {
                 let explain: Explain = |path, name| explain_lightgbm(open(ModelSource::File(path), name)?, name);

@@ -104,8 +104,8 @@ fn examine(source: &mut (impl Read + Seek), length: u64, subject: &str) -> Resul
     if LIGHTGBM_TEXT.iter().any(|mark| head.starts_with(mark)) {
         return Ok(ModelFacts { format: Format::LightGbm, ..ModelFacts::default() });
     }
-    if looks_like_xgboost(&head) {
-        return Ok(ModelFacts { format: Format::XgBoost, ..ModelFacts::default() });
+    if let Some(format) = format_of_document(&head) {
+        return Ok(ModelFacts { format, ..ModelFacts::default() });
     }
     let error = match scan(source, subject) {
         Ok(ModelFacts { zero_groups, .. }) if !zero_groups.is_empty() => {
@@ -127,10 +127,19 @@ fn examine(source: &mut (impl Read + Seek), length: u64, subject: &str) -> Resul
     })
 }
 
-/// An object whose first key is `learner`, in JSON or with the length as UBJSON has it.
-fn looks_like_xgboost(head: &[u8]) -> bool {
-    let Some(rest) = head.trim_ascii_start().strip_prefix(b"{") else { return false };
-    rest.trim_ascii_start().starts_with(b"\"learner\"") || rest.starts_with(b"L\0\0\0\0\0\0\0\x07learner")
+/// The format of an object, in JSON or in UBJSON, by what is quoted first.
+fn format_of_document(head: &[u8]) -> Option<Format> {
+    let rest = head.trim_ascii_start().strip_prefix(b"{")?;
+    if rest.starts_with(b"L\0\0\0\0\0\0\0\x07learner") {
+        return Some(Format::XgBoost);
+    }
+    let mut quoted = rest.trim_ascii_start().strip_prefix(b"\"")?.split(|byte| *byte == b'"').step_by(2);
+    Some(match (quoted.next()?, quoted.next()) {
+        (b"learner", _) => Format::XgBoost,
+        // As it is dumped, and with its keys in order.
+        (b"name", Some(b"tree")) | (b"average_output", _) => Format::LightGbmDump,
+        _ => return None,
+    })
 }
 
 /// The stamp of a regular file; anything else (a folder, a pipe that would block, a device without end) is refused.

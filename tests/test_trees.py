@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import re
 import subprocess
@@ -150,10 +152,121 @@ def test_neither_a_library_nor_numpy_is_needed(tmp_path: Path) -> None:
     assert rest == "False []"
 
 
+def linear(seed: int, **more: Any) -> lightgbm.Booster:
+    """A booster whose leaves are functions of the row, of an objective that allows it."""
+    objective = ("regression", "binary", "huber", "poisson", "multiclass", "quantile")[seed % 6]
+    seed += OBJECTIVES.index(objective) - seed % len(OBJECTIVES) + 16
+    options: dict[str, Any] = {"linear_tree": True, "boosting": ("gbdt", "dart")[seed % 2], "zero_as_missing": False}
+    if objective == "regression":
+        options["reg_sqrt"] = False
+    return train(seed, **(options | {"linear_lambda": 0.1} | more))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_linear_leaves_are_those_of_lightgbm(seed: int, tmp_path: Path) -> None:
+    booster = linear(seed)
+    path = saved(booster, tmp_path)
+    assert "leaf_coeff" in path.read_text()
+    model, original = glowplug.load(path), lightgbm.Booster(model_file=path)
+    random = np.random.default_rng(seed + 1000)
+    x = data(random, 300, booster.num_feature())
+    x[:100] = random.choice(ODD, size=(100, x.shape[1]))
+    with np.errstate(all="ignore"):
+        expected = original.predict(x)
+    np.testing.assert_array_equal(model.predict(x), expected, strict=True)
+    np.testing.assert_array_equal(np.concatenate([model.predict(x[at : at + 1]) for at in range(20)]), expected[:20])
+    np.testing.assert_array_equal(model.predict(x, output="margin"), original.predict(x, raw_score=True))
+    np.testing.assert_array_equal(model.predict(x, output="leaf"), original.predict(x, pred_leaf=True))
+    if re.search("num_features=.*[1-9]", path.read_text()):
+        with pytest.raises(glowplug.UnsupportedModelError, match="linear functions"):
+            model.contributions(x)
+    np.testing.assert_array_equal(glowplug.load(dumped(booster, tmp_path)).predict(x), expected)
+
+
+def dumped(booster: lightgbm.Booster, folder: Path, **how: Any) -> Path:
+    path = folder / "model.json"
+    path.write_text(json.dumps(booster.dump_model(), **how))
+    return path
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_dump_is_the_same_model(seed: int, tmp_path: Path) -> None:
+    booster = train(seed)
+    how: dict[str, Any] = ({}, {"indent": 2}, {"sort_keys": True}, {"separators": (",", ":")})[seed % 4]
+    model, text = glowplug.load(dumped(booster, tmp_path, **how)), glowplug.load(saved(booster, tmp_path))
+    random = np.random.default_rng(seed + 1000)
+    x = data(random, 300, booster.num_feature())
+    x[:100] = random.choice(ODD, size=(100, x.shape[1]))
+    np.testing.assert_array_equal(model.predict(x), text.predict(x), strict=True)
+    for output in ("margin", "leaf"):
+        np.testing.assert_array_equal(model.predict(x, output=output), text.predict(x, output=output), strict=True)
+    np.testing.assert_array_equal(model.contributions(x), text.contributions(x), strict=True)
+    assert (model.features, model.inputs, model.outputs) == (text.features, text.inputs, text.outputs)
+
+
+def test_a_dump_of_a_deep_tree() -> None:
+    """A tree that grew to one side only is as deep as it has leaves."""
+    x = np.arange(3000.0)[:, None]
+    options = {"num_leaves": 1500, "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0, "verbose": -1, "max_bin": 4000}
+    booster = lightgbm.train(options, lightgbm.Dataset(x, np.exp(x[:, 0] / 50)), 3)
+    model = glowplug.load(json.dumps(booster.dump_model()).encode())
+    np.testing.assert_array_equal(model.predict(x), booster.predict(x))
+
+
+DUMP = {
+    "num_leaves": (lambda tree: tree.update(num_leaves=3), "`num_leaves` is 3"),
+    "no structure": (lambda tree: tree.pop("tree_structure"), "tree_structure"),
+    "column": (lambda tree: tree["tree_structure"].update(split_feature=99), "column 99"),
+    "a fraction": (lambda tree: tree["tree_structure"].update(split_feature=0.5), "split_feature"),
+    "no number": (lambda tree: tree["tree_structure"].update(split_feature=-1), "split_feature"),
+    "kind": (lambda tree: tree["tree_structure"].update(decision_type="<"), "decision_type"),
+    "missing": (lambda tree: tree["tree_structure"].update(missing_type="null"), "missing_type"),
+    "set": (lambda tree: tree["tree_structure"].update(decision_type="=="), "does not fit"),
+    "category": (lambda tree: tree["tree_structure"].update(decision_type="==", threshold="1||x"), "category"),
+    "large set": (lambda tree: tree["tree_structure"].update(decision_type="==", threshold="4000000000"), "64 MB"),
+    "threshold": (lambda tree: tree["tree_structure"].update(threshold=math.nan), "NaN"),
+    "one child": (lambda tree: tree["tree_structure"].pop("left_child"), "two children"),
+    "no threshold": (lambda tree: tree["tree_structure"].pop("threshold"), "no `threshold`"),
+    "twice": (lambda tree: tree["tree_structure"].update(split_index=1), "twice"),
+    "empty child": (lambda tree: tree["tree_structure"].update(left_child={}), "leaf_value"),
+    "leaf": (lambda tree: tree.update(num_leaves=1, tree_structure={"leaf_value": math.inf}), "finite"),
+    "leaf number": (
+        lambda tree: tree.update(num_leaves=1, tree_structure={"leaf_value": 1, "leaf_index": 2**32 - 1}),
+        "4294967295",
+    ),
+    "unequal": (
+        lambda tree: tree.update(
+            num_leaves=1, tree_structure={"leaf_value": 1, "leaf_const": 0, "leaf_features": [0], "leaf_coeff": []}
+        ),
+        "1 columns and 0 coefficients",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DUMP)
+def test_broken_dumps_are_refused(name: str) -> None:
+    booster = train(1, num_leaves=7, boosting="gbdt", categorical_feature=[], objective="regression")
+    model = booster.dump_model()
+    change, words = DUMP[name]
+    change(model["tree_info"][0])
+    with pytest.raises(glowplug.ModelError, match=words):
+        glowplug.load(json.dumps(model).encode())
+
+
+def test_dumps_that_are_nested_too_deep_or_cut_are_refused() -> None:
+    head = b'{"name": "tree", "max_feature_idx": 0, "num_tree_per_iteration": 1, "tree_info": [{"tree_structure": '
+    with pytest.raises(glowplug.ModelError, match="deeper"):
+        glowplug.load(head + b'{"left_child":' * 300_000)
+    text = json.dumps(train(4).dump_model()).encode()
+    for length in range(20, len(text), max(1, len(text) // 200)):
+        with pytest.raises(glowplug.ModelError):
+            glowplug.load(text[:length])
+    for key in ("max_feature_idx", "num_tree_per_iteration", "tree_info"):
+        with pytest.raises(glowplug.ModelError, match=f"`{key}` is missing"):
+            glowplug.load(text.replace(key.encode(), b"other", 1))
+
+
 def test_what_is_not_read_is_named(tmp_path: Path) -> None:
-    linear = train(1, linear_tree=True, boosting="gbdt", objective="regression", categorical_feature=[], reg_sqrt=False)
-    with pytest.raises(glowplug.UnsupportedModelError, match="linear leaves"):
-        glowplug.load(saved(linear, tmp_path))
     text = saved(train(1), tmp_path).read_text()
     with pytest.raises(glowplug.UnsupportedModelError, match="objective `guess`"):
         glowplug.load(re.sub("objective=.*", "objective=guess", text).encode())
@@ -171,6 +284,16 @@ BROKEN = {
     "leaf_value=[^ \n]+": ("leaf_value=inf", "finite"),
     "split_feature=[0-9]+": ("split_feature=", "entries"),
     "end of trees": ("", "end of trees"),
+    "is_linear=0": ("is_linear=1", "linear leaves"),
+}
+#: Of models with linear leaves.
+BROKEN_LINEAR = {
+    "leaf_const=[^ \n]+": ("leaf_const=nan", "finite"),
+    "leaf_coeff=[^ \n]+": ("leaf_coeff=inf", "finite"),
+    "leaf_features=[^ \n]+": ("leaf_features=99", "column 99"),
+    "num_features=[0-9]+": ("num_features=18446744073709551615", "linear leaves"),
+    "num_features=.*": ("num_features=", "linear leaves"),
+    "leaf_coeff=.*": ("leaf_coeff=", "linear leaves"),
 }
 
 
@@ -183,6 +306,20 @@ def test_broken_files_are_refused(pattern: str, tmp_path: Path) -> None:
     assert count == 1
     with pytest.raises(glowplug.ModelError, match=expected):
         glowplug.load(broken.encode())
+
+
+@pytest.mark.parametrize("pattern", BROKEN_LINEAR)
+def test_broken_linear_leaves_are_refused(pattern: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    options = {"linear_tree": True, "num_leaves": 4, "verbose": -1}
+    text = lightgbm.train(options, lightgbm.Dataset(x, x.sum(axis=1)), 3).model_to_string()
+    # The first tree has no functions yet.
+    first, second = text.split("Tree=1")
+    replacement, expected = BROKEN_LINEAR[pattern]
+    broken, count = re.subn(pattern, replacement, second, count=1)
+    assert count == 1
+    with pytest.raises(glowplug.ModelError, match=expected):
+        glowplug.load((first + "Tree=1" + broken).encode())
 
 
 def test_every_truncation_is_an_error(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ pub enum Format {
     Onnx,
     /// `LightGBM`'s text.
     LightGbm,
+    /// `LightGBM`'s JSON.
+    LightGbmDump,
     /// `XGBoost`'s JSON or UBJSON.
     XgBoost,
 }

@@ -140,6 +140,20 @@ fn json(jiter: &mut Jiter<'_>, peek: Peek, key: &str, wanted: &mut Wanted<'_>, d
     }
 }
 
+/// A number as the whole number that it is.
+#[allow(clippy::cast_possible_truncation, reason = "compared with what it was")]
+pub(super) fn whole(value: f64) -> Option<i32> {
+    let whole = value as i32;
+    (f64::from(whole).to_bits() == (value + 0.0).to_bits()).then_some(whole)
+}
+
+/// The same, if it is not negative.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "compared with what it was")]
+pub(super) fn natural(value: f64) -> Option<u32> {
+    let natural = value as u32;
+    (f64::from(natural).to_bits() == (value + 0.0).to_bits()).then_some(natural)
+}
+
 struct Ubjson<'a> {
     bytes: &'a [u8],
 }

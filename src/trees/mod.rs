@@ -14,6 +14,7 @@ mod lightgbm;
 mod linear;
 mod link;
 mod model;
+mod sets;
 mod tree;
 mod walk;
 mod xgboost;
@@ -27,10 +28,10 @@ use columns::{Columns, Thresholds};
 use contributions::Collected;
 use instructions::{Instructions, LARGE, SMALL};
 use linear::Linear;
-use walk::{Forest, WALKS};
+use walk::{Forest, Seen, WALKS};
 
 pub use contributions::{Contributions, Covers};
-pub use lightgbm::{explain_lightgbm, read_lightgbm};
+pub use lightgbm::{explain_lightgbm, explain_lightgbm_dump, read_lightgbm, read_lightgbm_dump};
 pub use linear::LinearLeaf;
 pub use link::{Link, softmax};
 pub use model::{Answer, Choice, Labels, Precision, TreeModel};
@@ -299,7 +300,7 @@ impl Ensemble {
 
     /// Whether it is a linear model in the form of trees: functions of the row, and no splits that choose among them.
     pub fn is_linear_model(&self) -> bool {
-        self.linear.is_some() && self.forest.mean_depth() == 0
+        self.linear.is_some() && self.forest.roots().all(|root| matches!(self.forest.see(root), Seen::Leaf(_)))
     }
 
     /// How rows are scored, in words.

@@ -5,10 +5,11 @@
 
 mod tree;
 
-use super::document::{self, Value, Wanted};
+use super::document::{self, Value, Wanted, whole};
+use super::sets::Sets;
 use super::{Answer, Builder, Choice, Contributions, Covers, Labels, LinearLeaf, Link, Precision, TreeModel, single};
 use crate::error::{Error, ErrorKind, Result};
-use tree::{Problem, Tree, whole};
+use tree::{Problem, Tree};
 
 /// More outputs than any model has.
 const MOST_OUTPUTS: usize = 1 << 16;
@@ -73,7 +74,7 @@ fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder
 /// The document without its trees, and the trees.
 fn read_document(bytes: &[u8], subject: &str, explains: bool) -> Result<(Value, Vec<Tree>)> {
     let once = |skipped: &[&'static str]| {
-        let (mut trees, mut words, mut needs_weights) = (Vec::new(), 0, false);
+        let (mut trees, mut words, mut needs_weights) = (Vec::new(), Sets::default(), false);
         let take = &mut |value: Value| {
             trees.push(tree::read(&value, &mut words).map_err(|problem| match problem {
                 Problem::Broken(problem) => problem,

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::trees::document::Value;
+use crate::trees::document::{Value, whole};
+use crate::trees::sets::Sets;
 use crate::trees::{Rule, Split, single};
 
-/// Words of 32 bits that the sets of categories of a model may take: a category is a bit, however few there are.
-const MOST_WORDS: usize = 1 << 24;
 /// Categories that float32 can tell from each other; `XGBoost` takes no larger ones.
 const MOST_CATEGORIES: f64 = 16_777_217.0;
 
@@ -59,7 +58,7 @@ struct Categories<'a> {
 }
 
 /// Reads a tree; its sets of categories take from `words`.
-pub(super) fn read(value: &Value, words: &mut usize) -> Result<Tree, Problem> {
+pub(super) fn read(value: &Value, words: &mut Sets) -> Result<Tree, Problem> {
     let list = |name: &str| {
         let numbers = value.get(name).and_then(Value::numbers);
         numbers.ok_or_else(|| format!("a tree has no numbers in `{name}`"))
@@ -148,7 +147,7 @@ fn set(
     categories: &Categories<'_>,
     at: usize,
     sets: &mut Vec<Vec<u32>>,
-    words: &mut usize,
+    words: &mut Sets,
 ) -> Result<Split, String> {
     let unfit = || format!("a tree has no set of categories for its node {at}");
     let entry = i32::try_from(at).ok().and_then(|at| categories.nodes.get(&at));
@@ -158,20 +157,11 @@ fn set(
     };
     let (start, size) = number(categories.segments).zip(number(categories.sizes)).ok_or_else(unfit)?;
     let members = start.checked_add(size).and_then(|end| categories.all.get(start..end)).ok_or_else(unfit)?;
-    let mut bits: Vec<u32> = Vec::new();
-    for category in members {
+    let members = members.iter().map(|category| {
         let member = whole(*category).filter(|_| (0.0..MOST_CATEGORIES).contains(category));
-        let member = member.ok_or_else(|| format!("a tree has the category {category}"))?.unsigned_abs();
-        let word = (member / 32) as usize;
-        if word >= bits.len() {
-            *words += word + 1 - bits.len();
-            if *words > MOST_WORDS {
-                return Err(format!("sets of categories take more than {} MB", MOST_WORDS >> 18));
-            }
-            bits.resize(word + 1, 0);
-        }
-        bits[word] |= 1 << (member % 32);
-    }
+        member.map(i32::unsigned_abs).ok_or_else(|| format!("a tree has the category {category}"))
+    });
+    let bits = words.of(members)?;
     let set = u32::try_from(sets.len()).map_err(|_| "a tree has too many nodes")?;
     sets.push(bits);
     // Everything else goes left there, and right here.
@@ -208,10 +198,4 @@ impl<'a> Vectors<'a> {
             .iter()
             .map(|value| single(*value)))
     }
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "compared with what it was")]
-pub(super) fn whole(value: f64) -> Option<i32> {
-    let whole = value as i32;
-    (f64::from(whole).to_bits() == (value + 0.0).to_bits()).then_some(whole)
 }
