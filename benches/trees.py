@@ -1,154 +1,165 @@
-"""Trees in glowplug beside LightGBM, XGBoost and onnxruntime, all on one thread: rows per second, and a cold process.
+"""Tree models of real data in glowplug beside everybody else who scores them, by rows and threads.
 
-    python benches/trees.py
+    python benches/trees.py --models flights
 
-Own models of the libraries are compared with the libraries bit for bit before anything is timed, ONNX models with
-onnxruntime within its rounding. Calls alternate, with other rows in each. The cold process scores one row from a file.
+All score the same rows, in turn, other rows in each call. Answers are compared first, and peers whose answers differ are
+left out. Ratios are the peer's time / glowplug's, of the library's own file, and of the ONNX file for scikit-learn's
+models and where the column says ONNX. "LightGBM's C API" is that for single rows; "lleaves float32" the faster of two
+sizes of blocks. Compilers take part where they need seconds. 100,000 rows are scored by onnxruntime, the library, and
+whoever else was fastest with 10,000.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
-
-import lightgbm
-import numpy as np
-import onnxruntime
-import xgboost
-from onnxmltools import convert_lightgbm, convert_xgboost
-from onnxmltools.convert.common.data_types import FloatTensorType
 
 import glowplug
 import harness
-from processes import compare, measure
+import tree_models
+from tree_peers import Peer, assert_same, ours, theirs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    Predict = Callable[[Any], Any]
+    from tree_models import Array, Subject
 
-COLUMNS = 30
-#: Of LightGBM: (trees, leaves). Of XGBoost: (trees, depth).
-SHAPES = {"small": (100, 31), "usual": (500, 31), "large": (500, 255)}
-DEPTHS = {"xgboost": (500, 6)}
-OURS = """
-import sys, glowplug
-row = [float(value) for value in sys.argv[2].split()]
-print(glowplug.load(sys.argv[1]).predict_rows([row])[0])
-assert "numpy" not in sys.modules
-"""
-THEIRS = """
-import sys, lightgbm
-row = [float(value) for value in sys.argv[2].split()]
-print(float(lightgbm.Booster(model_file=sys.argv[1]).predict([row], num_threads=1)[0]))
-"""
+SIZES = (1, 10, 100, 1_000, 10_000)
+#: Measured with every number of rows and threads; the others with one thread, and with two at 10,000 rows.
+FULL = ("flights", "flights-xgb")
+#: Measured again without AVX-512, with these numbers of rows.
+NARROW, NARROW_SIZES = ("flights", "large", "images", "flights-xgb", "diamonds-xgb", "forest"), (1, 10, 10_000)
+MEASURES = {"LightGBM": "trees", "XGBoost": "trees of XGBoost", "scikit-learn": "trees of scikit-learn"}
+OURS = ("own file", "ONNX file")
+Scorers = dict[str, Peer]
 
 
-def onnx_session(path: Path) -> Predict:
-    """The second output of an ONNX classifier by onnxruntime with one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options)
-    return lambda rows: session.run(["probabilities"], {"x": rows})[0]
+def windows(x: Array, count: int) -> Iterator[Array]:
+    """So many rows at a time, from the first to the last, over and over.
+
+    Of the same few rows, a processor learns the way through the trees.
+    """
+    while True:
+        for start in range(0, len(x) - count + 1, count):
+            yield x[start : start + count]
 
 
-def of_lightgbm(x: Any, y: Any, shape: tuple[int, int], path: Path) -> dict[str, Predict]:
-    """Predictors of one model, ours of its own file and of the ONNX file, and the peers'."""
-    trees, leaves = shape
-    options = {"objective": "binary", "num_leaves": leaves, "verbose": -1}
-    booster = lightgbm.train(options, lightgbm.Dataset(x, y), trees)
-    booster.save_model(path)
-    converted = convert_lightgbm(booster, initial_types=[("x", FloatTensorType([None, COLUMNS]))], zipmap=False,
-                                 target_opset=15)  # fmt: skip
-    path.with_suffix(".onnx").write_bytes(converted.SerializeToString())
-    booster, own = lightgbm.Booster(model_file=path), glowplug.load(path, threads=1)
-    return {"own file": own.predict, "library": lambda rows: booster.predict(rows, num_threads=1)}
+def timed(scorers: Scorers, x: Array, count: int, **how: Any) -> dict[str, float]:
+    """Seconds per call of each with `count` rows."""
+
+    def call(peer: Peer) -> harness.Call:
+        turns = windows(x.astype(peer.dtype), count)
+        return lambda: peer.predict(next(turns))
+
+    calls = {name: call(peer) for name, peer in scorers.items() if count == 1 or not peer.single_rows_only}
+    return harness.interleaved_within(calls, seconds=0.01, **how)
 
 
-def of_xgboost(x: Any, y: Any, shape: tuple[int, int], path: Path) -> dict[str, Predict]:
-    """The same for XGBoost."""
-    trees, depth = shape
-    options = {"objective": "binary:logistic", "max_depth": depth, "nthread": 1}
-    booster = xgboost.train(options, xgboost.DMatrix(x, y), trees)
-    booster.save_model(path)
-    converted = convert_xgboost(booster, initial_types=[("x", FloatTensorType([None, COLUMNS]))], target_opset=15)
-    path.with_suffix(".onnx").write_bytes(converted.SerializeToString())
-    own = glowplug.load(path, threads=1)
-    return {"own file": own.predict, "library": booster.inplace_predict}
+def compare(scorers: Scorers, x: Array) -> set[str]:
+    """The peers whose scores differ from those of the library, which comes first of them. Ours must not."""
+    library = next(peer for name, peer in scorers.items() if name not in OURS)
+    expected = library.predict(x.astype(library.dtype))
+    wrong = set()
+    for name, peer in scorers.items():
+        rows, wanted = (x[:1], expected[:1]) if peer.single_rows_only else (x, expected)
+        try:
+            assert_same(peer.predict(rows.astype(peer.dtype)), wanted, peer.tolerance)
+        except AssertionError:
+            if name in OURS:
+                raise
+            wrong.add(name)
+    return wrong
 
 
-def warm(name: str, key: str, x: Any, predictors: dict[str, Predict], rounds: int) -> list[dict[str, Any]]:
-    """Times of all predictors for batches of several sizes."""
-    single = x.astype(np.float32)
+def row_of(subject: Subject, threads: int, count: int, got: dict[str, float]) -> dict[str, Any]:
+    """The ratios of one cell."""
+    mine = got.pop("own file", got.get("ONNX file"))
+    onnx = got.pop("ONNX file", None)
+    alone = got.pop("one thread", None)
+    assert mine is not None
+    one_block = got.pop("lleaves float32, one block", None)
+    if one_block is not None:
+        got["lleaves float32"] = min(got["lleaves float32"], one_block)
+    best = min(got, key=lambda name: got[name])
+    row: dict[str, Any] = {"model": subject.name, "threads": threads, "rows": count, "µs": mine * 1e6}
+    row |= {"× best peer": got[best] / mine, "best peer": best}
+    row |= {f"× {name}": got.get(name, 0) / mine or None for name in columns(subject.library)}
+    if subject.library != "scikit-learn":
+        row["ONNX × onnxruntime"] = got["onnxruntime"] / onnx if onnx else None
+    row["× 1 thread"] = alone / mine if alone else None
+    row["repeat"] = f"trees.py --models {subject.key}"
+    return row
+
+
+def columns(library: str) -> list[str]:
+    """The peers that a library's models can have."""
+    names = ["onnxruntime", library, "GTIL", "tl2cgen", "tl2cgen quantized"]
+    return [*names, "LightGBM's C API", "lleaves", "lleaves float32"] if library == "LightGBM" else names
+
+
+def of_subject(key: str, sizes: tuple[int, ...], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rows of one model."""
+    subject = tree_models.subject(key)
+    x = subject.data.rows(20_000)
     found = []
-    for count in (1, 10, 100, 1_000, 10_000):
-        # Other rows in each call: of the same few, a processor learns the way through the trees.
-        starts = range(0, len(x) - count + 1, count)
-        turn = dict.fromkeys(predictors, 0)
-
-        def call(who: str, count: int = count, starts: range = starts, turn: dict[str, int] = turn) -> Any:
-            turn[who] += 1
-            start = starts[turn[who] % len(starts)]
-            rows = single if "ONNX" in who or who == "onnxruntime" else x
-            return predictors[who](rows[start : start + count])
-
-        for who in predictors:
-            call(who)
-        got = harness.interleaved({who: lambda who=who: call(who) for who in predictors}, rounds=rounds, seconds=0.01)
-        ours, onnx = got["own file"], got["ONNX file"]
-        found.append({
-            "model": name, "rows": count, "µs": ours * 1e6, "× library": got["library"] / ours,
-            "× onnxruntime": got["onnxruntime"] / ours, "µs of ONNX": onnx * 1e6,
-            "ONNX × onnxruntime": got["onnxruntime"] / onnx, "repeat": f"trees.py --models {key}",
-        })  # fmt: skip
+    alone: Peer | None = None
+    for threads in (1, 2) if arguments.clock == "wall" else (1,):
+        scorers = ours(subject, threads) | theirs(subject, threads)
+        wrong = compare(scorers, x[:1_000])
+        for name in wrong:
+            del scorers[name]
+            print(f"{subject.name}: {name} is left out, for its scores differ")
+        first = next(iter(scorers.values()))
+        if alone is not None:
+            scorers["one thread"] = alone
+        alone = first
+        rest = 0.05 if threads > 1 else 0
+        for count in sizes if threads == 1 or (key in FULL and not arguments.quick) else sizes[-1:]:
+            budget = 0.2 if arguments.quick else 1 if count < 10_000 else 4
+            got = timed(scorers, x, count, budget=budget, rest=rest, clock=arguments.clock)
+            found.append(row_of(subject, threads, count, got) | {f"× {name}": "differs" for name in wrong})
+        if key in FULL and sizes[-1] == 10_000 and not arguments.quick:
+            fastest = found[-1]["best peer"]
+            fastest = fastest if fastest in scorers else "lleaves float32"
+            few = {"own file", "ONNX file", "onnxruntime", subject.library, fastest, "one thread"}
+            scorers = {name: peer for name, peer in scorers.items() if name in few}
+            got = timed(scorers, subject.data.rows(200_000), 100_000, budget=4, rest=rest, clock=arguments.clock)
+            found.append(row_of(subject, threads, 100_000, got))
+    print(f"{subject.name}: measured", flush=True)
     return found
 
 
+def has_avx512() -> bool:
+    """Whether kernels use AVX-512."""
+    return "AVX-512" in glowplug.load(tree_models.subject("cancer").path).explain()["kernel"]
+
+
 def main() -> None:
-    """Measure every shape of model."""
-    arguments = harness.options(__doc__)
-    random = np.random.default_rng(0)
-    x = random.normal(size=(20_000, COLUMNS)).astype(np.float32).astype(float)
-    y = x @ random.normal(size=COLUMNS) + random.normal(size=len(x)) > 0
-    folder = harness.TARGET / "bench" / "models"
-    folder.mkdir(parents=True, exist_ok=True)
-    warm_rows: list[dict[str, Any]] = []
-    cold: list[dict[str, Any]] = []
-    for key in arguments.models or [*SHAPES, *DEPTHS]:
-        is_lightgbm = key in SHAPES
-        trees, size = (SHAPES | DEPTHS)[key]
-        name = f"LightGBM {trees}×{size} leaves" if is_lightgbm else f"XGBoost {trees}×depth {size}"
-        path = folder / f"trees-{key}.{'txt' if is_lightgbm else 'ubj'}"
-        data = x if is_lightgbm else x.astype(np.float32)
-        predictors = (of_lightgbm if is_lightgbm else of_xgboost)(data, y, (trees, size), path)
-        model = glowplug.load(path.with_suffix(".onnx"), threads=1, engine="native")
-        predictors |= {
-            "ONNX file": lambda rows, model=model: model.run(rows, ["probabilities"])["probabilities"],
-            "onnxruntime": onnx_session(path.with_suffix(".onnx")),
-        }
-        first = data[:1000]
-        own, library = predictors["own file"](first), predictors["library"](first)
-        # XGBoost's sigmoid is of float32.
-        np.testing.assert_allclose(own, library, 0 if is_lightgbm else 1e-6)
-        pair = (predictors[who](first.astype(np.float32))[:, 1] for who in ("ONNX file", "onnxruntime"))
-        np.testing.assert_allclose(*pair, atol=1e-4)
-        warm_rows += warm(name, key, data, predictors, 3 if arguments.quick else 15)
-        if not is_lightgbm:
-            continue
-        row = " ".join(map(repr, x[0].tolist()))
-        programs = {"bare": ("print(0)",), "glowplug": (OURS, str(path), row), "LightGBM": (THEIRS, str(path), row)}
-        ours, theirs = (measure(*programs[who])[0] for who in ("glowplug", "LightGBM"))
-        assert ours == theirs, "scores differ"
-        got_cold = compare(programs, 2 if arguments.quick else 9)
-        (_, bare, bare_peak), (_, cpu, peak), (_, their_cpu, their_peak) = (got_cold[who] for who in programs)
-        cold.append({
-            "model": name, "CPU beyond bare, ms": cpu - bare, "CPU beyond": (cpu - bare) / (their_cpu - bare),
-            "peak beyond bare, MB": peak - bare_peak, "peak": peak / their_peak, "repeat": f"trees.py --models {key}",
-        })  # fmt: skip
-    title = "Trees, one thread; ratios: the peer's time / glowplug's, of the library's own file and of an ONNX file"
-    harness.record("trees", title, __doc__ or "", warm_rows)
-    harness.record("trees cold", "LightGBM's own models, a cold process that scores one row", __doc__ or "", cold)
+    """Measure every model, and some again without AVX-512."""
+    arguments = harness.options(__doc__, most=10_000, clock="wall")
+    narrow = os.environ.get("GLOWPLUG_INSTRUCTIONS") == "avx2"
+    if narrow and has_avx512():
+        print("kernels cannot be held to AVX2, which is not measured")
+        return
+    keys = arguments.models or list(NARROW if narrow else tree_models.SHAPES)
+    sizes = tuple(size for size in (NARROW_SIZES if narrow else SIZES) if size <= arguments.most)
+    by_library: dict[str, list[dict[str, Any]]] = {}
+    for key in keys:
+        by_library.setdefault(tree_models.SHAPES[key].library, []).extend(of_subject(key, sizes, arguments))
+    if narrow:
+        rows = [row for found in by_library.values() for row in found]
+        harness.record("trees avx2", "Trees with AVX2 instead of AVX-512", __doc__ or "", rows)
+        return
+    for library, rows in by_library.items():
+        harness.record(MEASURES[library], f"Trees of {library}", __doc__ or "", rows)
+    again = [key for key in keys if key in NARROW]
+    if again and has_avx512():
+        flags = ["--models", *again, "--most", str(arguments.most), "--clock", arguments.clock]
+        command = [sys.executable, __file__, *flags, *(["--quick"] if arguments.quick else [])]
+        subprocess.run(command, env={**os.environ, "GLOWPLUG_INSTRUCTIONS": "avx2"}, check=True)
 
 
 if __name__ == "__main__":

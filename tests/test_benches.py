@@ -19,7 +19,8 @@ PARTS = {
     "bodies": ["--models", "mlp"],
     "cold": ["--models", "mlp"],
     "memory": ["--models", "mlp"],
-    "trees": ["--models", "small"],
+    "trees": ["--models", "cancer", "diabetes-xgb", "wine", "--most", "10"],
+    "trees_cold": ["--models", "cancer"],
 }
 
 
@@ -46,7 +47,7 @@ def run(benches: Path, part: str, *arguments: str) -> str:
 @pytest.mark.parametrize("part", PARTS)
 def test_part_runs(part: str, benches: Path) -> None:
     printed = run(benches, part, *PARTS[part], "--quick")
-    assert ("LightGBM 100" if part == "trees" else "30-64-64-1 MLP") in printed
+    assert ("LightGBM 100" if part.startswith("trees") else "30-64-64-1 MLP") in printed
     assert f"{part}.py" in printed
 
 
