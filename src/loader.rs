@@ -44,7 +44,7 @@ impl EngineLoader {
         let started = Instant::now();
         let (engine, threads): (Box<dyn Engine>, _) = match facts.format {
             Format::Onnx => match choose(source, options, name, &facts)? {
-                Chosen::Native(engine) => (Box::new(engine), plan_row_threads(options)),
+                Chosen::Native(engine) => (engine, plan_row_threads(options)),
                 Chosen::Runtime(why) => {
                     let threads = plan_threads(options, &facts, matches!(source, ModelSource::File(_)));
                     let runtime = (self.runtime)()?;
@@ -111,7 +111,7 @@ impl Loader for EngineLoader {
 
 /// What runs an ONNX model.
 enum Chosen {
-    Native(NativeEngine),
+    Native(Box<NativeEngine>),
     /// ONNX Runtime, and why.
     Runtime(String),
 }
@@ -123,10 +123,10 @@ fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &Mo
     }
     let native = match NativeEngine::unknown(facts) {
         Some(unknown) => Err(unknown),
-        None => NativeEngine::of_graph(&content(source, name)?, name),
+        None => NativeEngine::of_graph(&content(source, name)?, facts, name),
     };
     match native {
-        Ok(engine) => Ok(Chosen::Native(engine)),
+        Ok(engine) => Ok(Chosen::Native(Box::new(engine))),
         Err(unknown) if options.engine == EngineChoice::Native => {
             let problem = format!("cannot be run by glowplug's own engine: {unknown}");
             Err(Error::new(ErrorKind::Unsupported, name, problem, "leave `engine` out to let ONNX Runtime run it"))

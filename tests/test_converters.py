@@ -13,9 +13,10 @@ import xgboost
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType
 from skl2onnx import to_onnx
-from sklearn import ensemble, linear_model, preprocessing, tree
+from sklearn import decomposition, ensemble, feature_selection, linear_model, multioutput, preprocessing, svm, tree
+from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 
 import glowplug
 
@@ -78,6 +79,33 @@ MODELS: dict[str, Callable[[], bytes]] = {
     "normalizer, forest": lambda: of_sklearn(
         make_pipeline(preprocessing.Normalizer(), ensemble.RandomForestClassifier(9, random_state=0)), THREE
     ),
+}
+
+
+FOREST = ensemble.RandomForestClassifier(9, max_depth=5, random_state=0)
+MODELS |= {
+    "scaled halves, LogisticRegression": lambda: of_sklearn(
+        make_pipeline(
+            make_column_transformer(
+                (preprocessing.MinMaxScaler(), [0, 1, 2]), (preprocessing.RobustScaler(), [3]), ("passthrough", [4])
+            ),
+            linear_model.LogisticRegression(),
+        ),
+        TWO,
+    ),
+    "clipped, forest": lambda: of_sklearn(make_pipeline(preprocessing.MinMaxScaler(clip=True), FOREST), TWO),
+    "union, LogisticRegression": lambda: of_sklearn(
+        make_pipeline(
+            make_union(preprocessing.StandardScaler(), decomposition.PCA(2)), linear_model.LogisticRegression()
+        ),
+        THREE,
+    ),
+    "chosen columns, forest": lambda: of_sklearn(make_pipeline(feature_selection.SelectKBest(k=3), FOREST), WORDS),
+    "LinearSVC": lambda: of_sklearn(svm.LinearSVC(random_state=0), TWO),
+    "GradientBoostingRegressor of two": lambda: of_sklearn(
+        multioutput.MultiOutputRegressor(ensemble.GradientBoostingRegressor(n_estimators=3)), np.c_[NUMBERS, -NUMBERS]
+    ),
+    "binarized, forest": lambda: of_sklearn(make_pipeline(preprocessing.Binarizer(threshold=0.2), FOREST), TWO),
 }
 
 

@@ -197,7 +197,7 @@ def test_answers_are_those_of_onnxruntime(seed: int, make: Any, assert_same: Any
 
 
 UNKNOWN: dict[str, Callable[[], bytes]] = {
-    "the operator Relu is not known": lambda: of_one("Relu"),
+    "the operator Erf is not known": lambda: of_one("Erf"),
     "no operator of ai.onnx.ml": lambda: of_one("Identity"),
     "the mode BRANCH_EQ": lambda: regressor_with(modes=("BRANCH_EQ",)),
     "an attribute that is not known": lambda: regressor_with(surprise=1),

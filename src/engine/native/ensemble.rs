@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use super::graph::Planned;
-use crate::onnx::FullNode;
+use crate::onnx::{Array, Data, FullNode};
+use crate::tensor::DType;
 use crate::trees::{Builder, Ensemble, Link, Rule, Split};
 
 /// Sums of leaves for each output.
@@ -46,8 +47,52 @@ const NODES: [&str; 10] = [
     "base_values",
 ];
 
+/// Lists that are tensors where numbers are float64.
+const TENSORS: [&str; 2] = ["nodes_values_as_tensor", "base_values_as_tensor"];
+
 /// A weight of a leaf, as (output, weight).
 type Weight = (usize, f64);
+
+/// Numbers of a node, float32 or float64.
+#[derive(Clone, Copy)]
+enum Numbers<'a> {
+    Single(&'a [f32]),
+    Double(&'a [f64]),
+}
+
+impl<'a> Numbers<'a> {
+    /// The list `name`, or the tensor that stands for it where rows are of float64.
+    fn of(node: &'a FullNode<'_>, name: &str, dtype: DType) -> Planned<Self> {
+        let list = node.floats(name).ok_or_else(|| format!("no numbers in `{name}`"))?;
+        match node.get(&format!("{name}_as_tensor")) {
+            None => Ok(Self::Single(list)),
+            Some(Data::Tensor(tensor)) if list.is_empty() && dtype == DType::Float64 => match &tensor.array {
+                Array::Doubles(values) => Ok(Self::Double(values)),
+                _ => Err(format!("no float64 in `{name}_as_tensor`")),
+            },
+            Some(_) => Err(format!("`{name}_as_tensor` for rows that are not of float64")),
+        }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Self::Single(values) => values.len(),
+            Self::Double(values) => values.len(),
+        }
+    }
+
+    /// The number at a place that is there.
+    fn at(self, place: usize) -> f64 {
+        match self {
+            Self::Single(values) => f64::from(values[place]),
+            Self::Double(values) => values[place],
+        }
+    }
+
+    fn iter(self) -> impl Iterator<Item = f64> + 'a {
+        (0..self.len()).map(move |place| self.at(place))
+    }
+}
 
 /// Where nodes are by tree and number. Converters number them one after the other: then nothing is looked up.
 struct Index<'a> {
@@ -96,31 +141,33 @@ impl Weights {
     }
 }
 
-/// Reads the trees of `node` for `outputs` outputs and rows of `features` numbers; `more` attributes are known elsewhere.
+/// Reads the trees of `node` for `outputs` outputs and rows of `features` numbers of `dtype`; `more` attributes are known
+/// elsewhere.
 ///
 /// One output of a classifier of two classes may stand for both: then `outputs` is 2, and what comes out has one.
 pub(super) fn read(
     node: &FullNode<'_>,
     names: &Names,
     outputs: usize,
-    features: usize,
+    (features, dtype): (usize, DType),
     more: &[&str],
 ) -> Planned<Sums> {
-    let unknown = |what: &str| format!("{} has {what}", node.operator);
+    let unknown = str::to_owned;
     if outputs > MOST_OUTPUTS {
-        return Err(unknown(&format!("{outputs} outputs")));
+        return Err(format!("{outputs} outputs"));
     }
-    let of_leaves = [names.trees, names.nodes, names.outputs, names.weights];
-    if !node.has_only(&[&NODES[..], &of_leaves, more].concat()) {
+    let as_tensor = format!("{}_as_tensor", names.weights);
+    let of_leaves = [names.trees, names.nodes, names.outputs, names.weights, &as_tensor];
+    if !node.has_only(&[&NODES[..], &TENSORS, &of_leaves, more].concat()) {
         return Err(unknown("an attribute that is not known"));
     }
-    let ints = |name: &str| node.ints(name).ok_or_else(|| unknown(&format!("no whole numbers in `{name}`")));
-    let floats = |name: &str| node.floats(name).ok_or_else(|| unknown(&format!("no numbers in `{name}`")));
+    let ints = |name: &str| node.ints(name).ok_or_else(|| format!("no whole numbers in `{name}`"));
     let ids: Vec<(i64, i64)> =
         ints("nodes_treeids")?.iter().copied().zip(ints("nodes_nodeids")?.iter().copied()).collect();
     let nodes = Nodes {
         features: ints("nodes_featureids")?,
-        values: floats("nodes_values")?,
+        values: Numbers::of(node, "nodes_values", dtype)?,
+        is_single: dtype == DType::Float32,
         modes: node.texts("nodes_modes").ok_or_else(|| unknown("no texts in `nodes_modes`"))?,
         children: [ints("nodes_truenodeids")?, ints("nodes_falsenodeids")?],
         tracks: ints("nodes_missing_value_tracks_true")?,
@@ -133,7 +180,7 @@ pub(super) fn read(
         return Err(unknown("lists of different lengths for its nodes"));
     }
     let index = Index::new(&ids).ok_or_else(|| unknown("two nodes of one number"))?;
-    let weights = read_weights(node, names, outputs, &index)?;
+    let weights = read_weights(node, names, outputs, dtype, &index)?;
     let mut used: Vec<usize> = weights.all.iter().map(|(output, _)| *output).collect();
     used.sort_unstable();
     used.dedup();
@@ -146,7 +193,7 @@ pub(super) fn read(
     let mut seen = 0;
     for tree in ids.chunk_by(|a, b| a.0 == b.0) {
         let mut reader = Reader { nodes: &nodes, index: &index, weights: &weights, tree: tree[0].0, known: Vec::new() };
-        let (splits, leaves) = reader.read(tree[0].1).map_err(|problem| unknown(&problem))?;
+        let (splits, leaves) = reader.read(tree[0].1)?;
         seen += reader.known.len();
         let outputs_of_tree = || leaves.iter().flat_map(|weights| weights.iter().map(|(output, _)| output - shift));
         let (Some(first), Some(last)) = (outputs_of_tree().min(), outputs_of_tree().max()) else {
@@ -172,32 +219,39 @@ pub(super) fn read(
     if seen != ids.len() {
         return Err(unknown("nodes that no root leads to"));
     }
-    let base = floats("base_values")?.iter().map(|value| f64::from(*value)).collect();
+    let base = Numbers::of(node, "base_values", dtype)?.iter().collect();
     let trees = builder.finish().map_err(|error| error.to_string())?;
     Ok(Sums { trees, base, outputs: used, is_complete: complete.into_iter().all(|known| known), is_positive })
 }
 
 /// The weights of leaves.
-fn read_weights(node: &FullNode<'_>, names: &Names, outputs: usize, index: &Index<'_>) -> Planned<Weights> {
-    let lists = (node.ints(names.trees), node.ints(names.nodes), node.ints(names.outputs), node.floats(names.weights));
-    let (Some(trees), Some(nodes), Some(targets), Some(values)) = lists else {
-        return Err(format!("{} has weights of another kind", node.operator));
+fn read_weights(
+    node: &FullNode<'_>,
+    names: &Names,
+    outputs: usize,
+    dtype: DType,
+    index: &Index<'_>,
+) -> Planned<Weights> {
+    let lists = (node.ints(names.trees), node.ints(names.nodes), node.ints(names.outputs));
+    let (Some(trees), Some(nodes), Some(targets)) = lists else {
+        return Err("weights of another kind".to_owned());
     };
+    let values = Numbers::of(node, names.weights, dtype)?;
     if [nodes.len(), targets.len(), values.len()].iter().any(|count| *count != trees.len()) {
-        return Err(format!("{} has lists of different lengths for its leaves", node.operator));
+        return Err("lists of different lengths for its leaves".to_owned());
     }
     let mut weights: Vec<(usize, Weight)> = Vec::with_capacity(values.len());
-    for (((tree, leaf), output), value) in trees.iter().zip(nodes).zip(targets).zip(values) {
+    for (((tree, leaf), output), value) in trees.iter().zip(nodes).zip(targets).zip(values.iter()) {
         let at = index.get(*tree, *leaf);
         let output = usize::try_from(*output).ok().filter(|output| *output < outputs);
         let (Some(at), Some(output)) = (at, output) else {
-            return Err(format!("{} has a weight for a leaf or output that is not there", node.operator));
+            return Err("a weight for a leaf or output that is not there".to_owned());
         };
-        weights.push((at, (output, f64::from(*value))));
+        weights.push((at, (output, value)));
     }
     weights.sort_by_key(|(at, (output, _))| (*at, *output));
     if weights.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1.0 == pair[1].1.0) {
-        return Err(format!("{} has two weights for one output of a leaf", node.operator));
+        return Err("two weights for one output of a leaf".to_owned());
     }
     let mut ends = vec![0; index.ids.len()];
     for (at, _) in &weights {
@@ -213,7 +267,9 @@ fn read_weights(node: &FullNode<'_>, names: &Names, outputs: usize, index: &Inde
 
 struct Nodes<'a> {
     features: &'a [i64],
-    values: &'a [f32],
+    values: Numbers<'a>,
+    /// Whether rows are of float32.
+    is_single: bool,
     modes: &'a [&'a str],
     /// For true and for false.
     children: [&'a [i64]; 2],
@@ -267,17 +323,18 @@ impl<'a> Reader<'a> {
     /// A node, and whether its true branch is the right one.
     fn split(&self, at: usize) -> Result<(Split, bool), String> {
         let feature = u32::try_from(self.nodes.features[at]).map_err(|_| "a feature below 0")?;
-        let value = self.nodes.values[at];
-        // Numbers are float32: less than a threshold is at most the float32 before it.
-        let before = || f64::from(value.next_down());
+        let value = self.nodes.values.at(at);
+        // Less than a threshold is at most the number before it, of the type that rows are of.
+        #[allow(clippy::cast_possible_truncation, reason = "thresholds are float32 where rows are")]
+        let before = || if self.nodes.is_single { f64::from((value as f32).next_down()) } else { value.next_down() };
         let (threshold, swapped) = match self.nodes.modes[at] {
-            "BRANCH_LEQ" => (f64::from(value), false),
-            "BRANCH_GT" => (f64::from(value), true),
+            "BRANCH_LEQ" => (value, false),
+            "BRANCH_GT" => (value, true),
             "BRANCH_LT" => (before(), false),
             "BRANCH_GTE" => (before(), true),
             other => return Err(format!("the mode {other}")),
         };
-        if value.is_nan() || (value == f32::NEG_INFINITY && threshold < f64::from(f32::MIN)) {
+        if value.is_nan() || value == f64::NEG_INFINITY {
             return Err(format!("the threshold {value}"));
         }
         let tracks_true = self.nodes.tracks.get(at).is_some_and(|tracks| *tracks != 0);

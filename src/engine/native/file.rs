@@ -2,91 +2,123 @@
 
 use std::sync::Arc;
 
-use super::program::{Form, Kind, Output, Program, Step};
-use super::views::{Explain, Trees};
+use super::casts::Cast;
+use super::program::{Block, Form, Kind, Output, Program, Step, Trouble};
+use super::trees::Trees;
+use super::views::{self, Explain};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::tensor::DType;
 use crate::trees::{Answer, Choice, Labels, Link, Precision, TreeModel};
 
+/// What a link makes of sums, in their place or in another one; in float32 if the library does.
+#[derive(Debug)]
+struct Linked {
+    link: Link,
+    is_single: bool,
+    columns: usize,
+    from: usize,
+    to: usize,
+}
+
+/// The label of each row's class.
+#[derive(Debug)]
+struct Chosen {
+    choice: Choice,
+    columns: usize,
+    labels: Labels,
+    from: usize,
+    to: usize,
+}
+
 /// The program of a model and its signature: a matrix `features`, and what the model answers.
-pub(super) fn plan(model: TreeModel, name: &str, explain: Explain) -> (Program, Signature, Trees) {
+pub(super) fn plan(model: TreeModel, name: &str, explain: Explain) -> (Program, Signature, views::Trees) {
     let TreeModel { trees, input, output, answer, .. } = model;
     let (features, columns, link) = (trees.features(), trees.outputs(), trees.link());
     let (input, output, trees) = (dtype(input), dtype(output), Arc::new(trees));
-    let views = Trees { ensemble: Arc::clone(&trees), input, margin: output, explain };
-    let mut plan = Plan { slots: vec![Kind { dtype: input, columns: features }], steps: Vec::new() };
+    let views = views::Trees { ensemble: Arc::clone(&trees), input, margin: output, explain };
+    let mut plan = Plan { program: Program::default() };
+    plan.slot(input, features);
     let sums = plan.slot(DType::Float64, columns);
-    plan.steps.push(Step::Trees { trees: Arc::clone(&trees), from: 0, to: sums });
+    plan.step(Trees { ensemble: trees, base: Vec::new(), from: 0, to: sums });
     // Sums that nobody looks at are linked where they are.
     let keeps_sums = matches!(answer, Answer::Label { by_sums: true, .. });
     let linked = if keeps_sums { plan.slot(DType::Float64, columns) } else { sums };
     let is_single = output == DType::Float32;
-    plan.steps.push(Step::Link { link, is_single, columns, from: sums, to: linked });
-    let values = plan.values(link, plan.slots[linked], output, linked);
+    plan.step(Linked { link, is_single, columns, from: sums, to: linked });
+    let values = plan.values(link, columns, output, linked);
     let answers = match answer {
         Answer::Values => vec![values],
         Answer::ClassNumber => {
             let class = plan.slot(DType::Int64, 1);
-            plan.steps.push(Step::Choose { choice: Choice::Largest, columns, labels: None, from: linked, to: class });
+            let labels = Labels::Ints((0..).take(columns).collect());
+            plan.step(Chosen { choice: Choice::Largest, columns, labels, from: linked, to: class });
             let slot = plan.in_dtype(class, output);
-            vec![(port("prediction", output, None), Output { slot, form: Form::Vector })]
+            vec![(port("prediction", output, None), Output { slot, form: Form::Tensor(Vec::new()) })]
         }
         Answer::Label { labels, choice, by_sums } => {
             let from = if by_sums { sums } else { values.1.slot };
             vec![plan.label(labels, choice, columns, from), values]
         }
     };
-    let (ports, outputs) = answers.into_iter().unzip();
+    let mut ports = Vec::with_capacity(answers.len());
+    for (port, output) in answers {
+        ports.push(port);
+        plan.program.outputs.push(output);
+    }
     let input = port("features", input, Some(features));
-    let Plan { slots, steps } = plan;
-    (Program { slots, steps, outputs }, Signature::new(name, vec![input], ports), views)
+    (plan.program, Signature::new(name, vec![input], ports), views)
 }
 
 /// A program that is being made.
 struct Plan {
-    slots: Vec<Kind>,
-    steps: Vec<Step>,
+    program: Program,
 }
 
 type Made = (Port, Output);
 
 impl Plan {
-    fn slot(&mut self, dtype: DType, columns: usize) -> usize {
-        self.slots.push(Kind { dtype, columns });
-        self.slots.len() - 1
+    fn slot(&mut self, dtype: DType, each: usize) -> usize {
+        self.program.slots.push(Kind { dtype, each });
+        self.program.slots.len() - 1
     }
 
-    /// The slot itself, or one with its numbers as float32.
+    fn step(&mut self, step: impl Step + 'static) {
+        self.program.steps.push(Box::new(step));
+    }
+
+    /// The slot itself, or one with its numbers in another type.
     fn in_dtype(&mut self, from: usize, dtype: DType) -> usize {
-        let to = self.slot(dtype, self.slots[from].columns);
-        self.steps.push(if dtype == DType::Float32 { Step::ToFloat { from, to } } else { Step::ToDouble { from, to } });
+        let Kind { dtype: own, each } = self.program.slots[from];
+        if own == dtype {
+            return from;
+        }
+        let to = self.slot(dtype, each);
+        self.step(Cast { from, to, dtype });
         to
     }
 
     /// What a link made of sums.
-    fn values(&mut self, link: Link, kind: Kind, dtype: DType, from: usize) -> Made {
-        let slot = if kind.dtype == dtype { from } else { self.in_dtype(from, dtype) };
-        let (name, columns) = match (link, kind.columns) {
+    fn values(&mut self, link: Link, columns: usize, dtype: DType, from: usize) -> Made {
+        let slot = self.in_dtype(from, dtype);
+        let (name, columns) = match (link, columns) {
             (Link::Sigmoid(_), 1) => ("probability", None),
             (Link::Sigmoid(_) | Link::Softmax, columns) => ("probabilities", Some(columns)),
             (_, 1) => ("prediction", None),
             (_, columns) => ("predictions", Some(columns)),
         };
-        let form = if columns.is_some() { Form::Matrix } else { Form::Vector };
-        (port(name, dtype, columns), Output { slot, form })
+        (port(name, dtype, columns), Output { slot, form: Form::Tensor(columns.into_iter().collect()) })
     }
 
     /// The label of the class that is chosen by the numbers of `from`.
     fn label(&mut self, labels: Labels, choice: Choice, columns: usize, from: usize) -> Made {
         let is_each = matches!(choice, Choice::EachBeyond(_));
-        let to = self.slot(DType::Int64, if is_each { columns } else { 1 });
-        let (labels, dtype, form) = match labels {
-            _ if is_each => (None, DType::Int64, Form::Matrix),
-            Labels::Ints(labels) => (Some(labels), DType::Int64, Form::Vector),
-            Labels::Texts(texts) => (None, DType::String, Form::Texts(texts)),
-        };
-        self.steps.push(Step::Choose { choice, columns, labels, from, to });
-        (port("label", dtype, Some(columns).filter(|_| is_each)), Output { slot: to, form })
+        // Of several labels for a row, each is 0 or 1.
+        let labels = if is_each { Labels::Ints(vec![0, 1]) } else { labels };
+        let dtype = if let Labels::Ints(_) = labels { DType::Int64 } else { DType::String };
+        let to = self.slot(dtype, if is_each { columns } else { 1 });
+        self.step(Chosen { choice, columns, labels, from, to });
+        let columns = Some(columns).filter(|_| is_each);
+        (port("label", dtype, columns), Output { slot: to, form: Form::Tensor(columns.into_iter().collect()) })
     }
 }
 
@@ -102,4 +134,52 @@ fn port(name: &str, dtype: DType, columns: Option<usize>) -> Port {
     let columns = columns.map(|size| Dim::Fixed(i64::try_from(size).unwrap_or(i64::MAX)));
     let dims = std::iter::once(Dim::Symbol("rows".to_owned())).chain(columns).collect();
     Port { name: name.to_owned(), port_type: PortType::Tensor(dtype, dims), required: true }
+}
+
+/// The number of each row's class, or of each of its columns.
+fn choose(choice: Choice, columns: usize, scores: &[f64]) -> Vec<usize> {
+    match choice {
+        Choice::Largest => scores.chunks_exact(columns).map(super::classes::largest).collect(),
+        Choice::Beyond(bound) | Choice::EachBeyond(bound) => {
+            scores.iter().map(|score| usize::from(*score > bound)).collect()
+        }
+        Choice::AtLeast(bound) => scores.iter().map(|score| usize::from(*score >= bound)).collect(),
+    }
+}
+
+impl Step for Linked {
+    fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
+        let apply = if self.is_single { Link::apply_single } else { Link::apply };
+        let link = |scores: &mut [f64]| scores.chunks_exact_mut(self.columns).for_each(|row| apply(self.link, row));
+        if self.from == self.to {
+            block.change(self.to, link);
+        } else {
+            block.make(self.to, |block, out: &mut Vec<f64>| {
+                out.extend_from_slice(block.get(self.from));
+                link(out);
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Step for Chosen {
+    fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
+        let mut scores = std::mem::take(&mut block.scratch);
+        block.numbers(self.from, &mut scores);
+        let classes = choose(self.choice, self.columns, &scores);
+        block.scratch = scores;
+        let count = match &self.labels {
+            Labels::Ints(labels) => block.make(self.to, |_, out: &mut Vec<i64>| {
+                out.extend(classes.iter().filter_map(|class| labels.get(*class)));
+                out.len()
+            }),
+            Labels::Texts(labels) => block.make(self.to, |_, out: &mut Vec<&'a str>| {
+                out.extend(classes.iter().filter_map(|class| labels.get(*class).map(String::as_str)));
+                out.len()
+            }),
+        };
+        let problem = "the model names fewer classes than it has".to_owned();
+        (count == classes.len()).then_some(()).ok_or(Trouble { problem, fix: "save the model again" })
+    }
 }

@@ -1,33 +1,54 @@
 //! Runs tree ensembles and what stands round them without a runtime.
 
+mod answers;
+mod arithmetic;
+mod casts;
+mod classes;
+mod elementwise;
 mod ensemble;
 mod file;
 mod graph;
+mod inputs;
+mod linear;
 mod program;
+mod scalers;
+mod shape;
+mod shaping;
+mod trees;
+mod values;
 mod views;
 
 use std::path::Path;
 
 use super::{Engine, EngineFacts, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::{self, Classes, ModelFacts};
+use crate::onnx::{self, ModelFacts};
 use crate::signature::Signature;
 use crate::stop::Stop;
-use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputBuffer, OutputRequest, Shape, Strings, Value};
+use crate::tensor::{InputTensor, OutputRequest, Value};
 use crate::trees::TreeModel;
-use program::{Form, Kind, Output, Program, Step, Values};
+use answers::Answer;
+use graph::Plans;
+use inputs::Input;
+use program::{Program, Trouble};
 pub use views::Explain;
 use views::Trees;
 
-/// Rows that are copied at once: as many as trees score at once, and fewer if they are long.
+/// Rows that go through the steps at once: as many as trees score at once, and fewer if they are long.
 const BLOCK: usize = 256;
-/// Bytes of such a copy, at most, unless one row is longer.
-const BLOCK_BYTES: usize = 1 << 20;
+/// Bytes of all their values, at most, unless one row has more.
+const BLOCK_BYTES: usize = 4 << 20;
+/// Versions of ONNX's own operators whose meaning is known; before them, arithmetic was another.
+const VERSIONS: std::ops::RangeInclusive<u64> = 7..=25;
+/// Versions of the operators for classical machine learning.
+const ML_VERSIONS: std::ops::RangeInclusive<u64> = 1..=4;
 
-/// A model of one matrix.
+/// A model whose rows are computed one by one.
 pub struct NativeEngine {
     signature: Signature,
     program: Program,
+    /// Which inputs anything is made of.
+    used: Vec<bool>,
     why: &'static str,
     /// The trees of a library's own file.
     trees: Option<Trees>,
@@ -43,10 +64,12 @@ impl NativeEngine {
         if !nodes.iter().any(|node| node.domain == graph::ML) {
             return Some("there is no operator of ai.onnx.ml".to_owned());
         }
-        // In version 5 the operators for trees gave way to others; of what is newer, nothing is known.
-        let version = facts.opsets.iter().find(|(domain, _)| domain == graph::ML).map_or(0, |(_, version)| *version);
-        if !(1..=4).contains(&version) {
-            return Some(format!("version {version} of ai.onnx.ml is not known"));
+        let [version, ml_version] = versions(facts);
+        if !ML_VERSIONS.contains(&ml_version) {
+            return Some(format!("version {ml_version} of ai.onnx.ml is not known"));
+        }
+        if nodes.iter().any(|node| node.domain.is_empty()) && !VERSIONS.contains(&version) {
+            return Some(format!("version {version} of ONNX's operators is not known"));
         }
         let is_whole = facts.external.is_empty() && facts.graph.functions.is_empty();
         (!is_whole).then(|| "there are functions or files beside the model".to_owned())
@@ -56,48 +79,78 @@ impl NativeEngine {
     pub fn of_file(model: TreeModel, name: &str, explain: Explain) -> Self {
         let (program, signature, trees) = file::plan(model, name, explain);
         let why = "a tree library's own file is run by glowplug itself";
-        Self { signature, program, why, trees: Some(trees) }
+        Self { signature, program, used: vec![true], why, trees: Some(trees) }
     }
 
-    /// An engine for the graph of an ONNX file, or what it has that is not known.
-    pub fn of_graph(content: &[u8], name: &str) -> std::result::Result<Self, String> {
+    /// An engine for the graph of an ONNX file, or what it has that is not known. `facts` are what the scan found.
+    pub fn of_graph(content: &[u8], facts: &ModelFacts, name: &str) -> std::result::Result<Self, String> {
         let graph = onnx::decode(content).ok_or("the file is not as expected")?;
-        let (program, signature) = graph::plan(&graph, name)?;
-        Ok(Self { signature, program, why: "glowplug itself knows every operator of the graph", trees: None })
+        let Plans { program, signature, used } = graph::plan(&graph, versions(facts), name)?;
+        Ok(Self { signature, program, used, why: "glowplug itself knows every operator of the graph", trees: None })
     }
 
     fn wrong(&self) -> Error {
         wrong(&self.signature)
     }
 
-    /// Runs the rows of `input`, block after block; `take` gets the slots and the row they start with.
+    fn trouble(&self, Trouble { problem, fix }: Trouble) -> Error {
+        Error::new(ErrorKind::Input, self.signature.model(), problem, fix)
+    }
+
+    /// How many rows the inputs have that anything is made of.
+    fn rows(&self, inputs: &[InputTensor]) -> Result<usize> {
+        let mut rows = None;
+        for input in inputs.iter().filter(|input| self.used.get(input.index).is_none_or(|used| *used)) {
+            let own = input.shape.first().and_then(|rows| usize::try_from(*rows).ok()).ok_or_else(|| self.wrong())?;
+            if *rows.get_or_insert(own) != own {
+                let problem = format!("got inputs of {} and of {own} rows", rows.unwrap_or_default());
+                let fix = "pass as many rows for every input";
+                return Err(Error::new(ErrorKind::Input, self.signature.model(), problem, fix));
+            }
+        }
+        rows.ok_or_else(|| self.wrong())
+    }
+
+    /// Runs `rows` rows of `inputs`, block after block, into `answers`, which are of `requests`.
     fn score(
         &self,
-        input: &InputTensor,
+        inputs: &[InputTensor],
+        rows: usize,
+        requests: &[OutputRequest],
+        answers: &mut [Answer<'_>],
         stop: Option<&Stop>,
-        mut take: impl FnMut(&[Values], usize) -> Option<()>,
     ) -> Result<()> {
-        let Kind { dtype, columns } = self.program.slots[0];
-        let row_bytes = columns * dtype.size();
-        let count = input.shape.first().and_then(|rows| usize::try_from(*rows).ok()).ok_or_else(|| self.wrong())?;
-        let data = input.elements.raw().ok_or_else(|| self.wrong())?;
-        let most = (BLOCK_BYTES / row_bytes).clamp(1, BLOCK);
-        let mut bytes = Buffer::zeroed(row_bytes * count.min(most));
-        for start in (0..count).step_by(most) {
+        let inputs: Vec<Input<'_>> = inputs
+            .iter()
+            .filter(|input| self.used.get(input.index).is_none_or(|used| *used))
+            .map(|input| Input::new(input, self.program.slots[input.index], rows).ok_or_else(|| self.wrong()))
+            .collect::<Result<_>>()?;
+        let most = (BLOCK_BYTES / self.program.row_bytes().max(1)).clamp(1, BLOCK);
+        let mut block = self.program.block();
+        for start in (0..rows).step_by(most) {
             if stop.is_some_and(Stop::is_stopped) {
                 return Err(stopped(&self.signature));
             }
-            let rows = most.min(count - start);
-            bytes.truncate(row_bytes * rows);
-            let part = data.part(start * row_bytes, row_bytes * rows).ok_or_else(|| self.wrong())?;
-            if !part.copy_to(bytes.as_bytes_mut()) {
-                return Err(self.wrong());
+            block.rows = most.min(rows - start);
+            for input in &inputs {
+                input.fill(&mut block, start).ok_or_else(|| self.wrong())?;
             }
-            let slots = self.program.run(values(dtype, bytes.as_bytes()), rows);
-            take(&slots, start).ok_or_else(|| self.wrong())?;
+            self.program.run(&mut block).map_err(|trouble| self.trouble(trouble))?;
+            for (answer, request) in answers.iter_mut().zip(requests) {
+                let slot = self.program.outputs[request.index].slot;
+                answer.take(block.slot(slot), start).ok_or_else(|| self.wrong())?;
+            }
         }
         Ok(())
     }
+}
+
+/// The versions of ONNX's own operators and of those for classical machine learning; 0 if the file does not say, or twice.
+fn versions(facts: &ModelFacts) -> [u64; 2] {
+    ["", graph::ML].map(|domain| {
+        let mut versions = facts.opsets.iter().filter(|(known, _)| known == domain).map(|(_, version)| *version);
+        versions.next().filter(|_| versions.next().is_none()).unwrap_or(0)
+    })
 }
 
 fn wrong(signature: &Signature) -> Error {
@@ -108,110 +161,22 @@ fn stopped(signature: &Signature) -> Error {
     Error::new(ErrorKind::Stopped, signature.model(), "the run was stopped", "call again")
 }
 
-fn values(dtype: DType, bytes: &[u8]) -> Values {
-    if dtype == DType::Float64 {
-        return Values::Doubles(bytes.as_chunks().0.iter().map(|value| f64::from_ne_bytes(*value)).collect());
-    }
-    Values::Floats(bytes.as_chunks().0.iter().map(|value| f32::from_ne_bytes(*value)).collect())
-}
-
-/// One requested output on its way.
-enum Answer<'a> {
-    Buffer(&'a OutputBuffer),
-    Bytes(Vec<u8>),
-    Texts(&'a [String], Strings),
-    Maps(&'a Classes, &'a [usize], Vec<Value>),
-}
-
-impl<'a> Answer<'a> {
-    fn new(output: &'a Output, request: &'a OutputRequest) -> Self {
-        match (&output.form, &request.buffer) {
-            (Form::Texts(texts), _) => Self::Texts(texts, Strings::with_capacity(0)),
-            (Form::Maps(classes, order), _) => Self::Maps(classes, order, Vec::new()),
-            (_, Some(buffer)) => Self::Buffer(buffer),
-            (_, None) => Self::Bytes(Vec::new()),
-        }
-    }
-
-    /// Takes the block that starts at row `start`.
-    fn take(&mut self, values: &Values, columns: usize, start: usize) -> Option<()> {
-        match self {
-            Self::Buffer(buffer) => {
-                let mut bytes = Vec::new();
-                values.write(&mut bytes);
-                let at = start * columns * values.size();
-                buffer.data.part(at, bytes.len())?.copy_from(&bytes).then_some(())?;
-            }
-            Self::Bytes(bytes) => values.write(bytes),
-            Self::Texts(texts, strings) => {
-                let Values::Ints(classes) = values else { return None };
-                for class in classes {
-                    strings.push(texts.get(usize::try_from(*class).ok()?)?);
-                }
-            }
-            Self::Maps(classes, order, maps) => {
-                let Values::Floats(values) = values else { return None };
-                maps.extend(values.chunks_exact(columns).map(|row| map(classes, order.iter().map(|at| row[*at]))));
-            }
-        }
-        Some(())
-    }
-
-    fn finish(self, kind: Kind, form: &Form, rows: i64) -> Value {
-        match self {
-            Self::Buffer(_) => Value::Written,
-            Self::Texts(_, strings) => Value::Strings(Shape::from_slice(&[rows]), strings),
-            Self::Maps(_, _, maps) => Value::Sequence(maps),
-            Self::Bytes(bytes) => {
-                let mut shape = Shape::from_slice(&[rows]);
-                if *form == Form::Matrix {
-                    shape.push(i64::try_from(kind.columns).unwrap_or(i64::MAX));
-                }
-                tensor(kind.dtype, shape, bytes)
-            }
-        }
-    }
-}
-
-fn tensor(dtype: DType, shape: Shape, bytes: Vec<u8>) -> Value {
-    Value::Tensor(EngineTensor { dtype, shape, storage: Box::new(bytes) })
-}
-
-/// From class to probability.
-fn map(classes: &Classes, row: impl ExactSizeIterator<Item = f32>) -> Value {
-    let count = i64::try_from(row.len()).unwrap_or(i64::MAX);
-    let shape = || Shape::from_slice(&[count]);
-    let keys = match classes {
-        Classes::Ints(labels) => {
-            tensor(DType::Int64, shape(), labels.iter().flat_map(|label| label.to_ne_bytes()).collect())
-        }
-        Classes::Strings(labels) => Value::Strings(shape(), labels.iter().map(String::as_str).collect()),
-    };
-    let values = tensor(DType::Float32, shape(), row.flat_map(f32::to_ne_bytes).collect());
-    Value::Map(Box::new((keys, values)))
-}
-
 impl Engine for NativeEngine {
     fn signature(&self) -> &Signature {
         &self.signature
     }
 
     fn run(&self, inputs: &[InputTensor], requests: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>> {
-        let [input] = inputs else {
-            return Err(Error::new(ErrorKind::Engine, self.signature.model(), "got no input", "report this as a bug"));
-        };
-        let outputs: Vec<&Output> = requests.iter().map(|request| &self.program.outputs[request.index]).collect();
-        let mut answers: Vec<Answer<'_>> =
-            outputs.iter().zip(requests).map(|(output, request)| Answer::new(output, request)).collect();
-        self.score(input, stop, |slots, start| {
-            for (answer, output) in answers.iter_mut().zip(&outputs) {
-                answer.take(&slots[output.slot], self.program.slots[output.slot].columns, start)?;
-            }
-            Some(())
-        })?;
-        let rows = input.shape.first().copied().unwrap_or_default();
-        let answers = answers.into_iter().zip(&outputs);
-        Ok(answers.map(|(answer, output)| answer.finish(self.program.slots[output.slot], &output.form, rows)).collect())
+        let rows = self.rows(inputs)?;
+        let mut answers: Vec<Answer<'_>> = requests
+            .iter()
+            .map(|request| {
+                let output = &self.program.outputs[request.index];
+                Answer::new(output, self.program.slots[output.slot], request, rows).ok_or_else(|| self.wrong())
+            })
+            .collect::<Result<_>>()?;
+        self.score(inputs, rows, requests, &mut answers, stop)?;
+        Ok(answers.into_iter().map(Answer::finish).collect())
     }
 
     fn take_notices(&self) -> Vec<String> {
@@ -238,10 +203,7 @@ impl Engine for NativeEngine {
     }
 
     fn facts(&self) -> EngineFacts {
-        let kernels = self.program.steps.iter().filter_map(|step| match step {
-            Step::Trees { trees, .. } => Some(trees.kernel()),
-            _ => None,
-        });
+        let kernels = self.program.steps.iter().filter_map(|step| step.kernel());
         EngineFacts {
             name: "native",
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{stopped, values, wrong};
+use super::{stopped, wrong};
 use crate::engine::{Engine, EngineFacts, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::signature::{Dim, Port, PortType, Signature};
@@ -122,6 +122,14 @@ impl TreeView {
     }
 }
 
+/// Numbers of a library's rows.
+fn doubles(dtype: DType, bytes: &[u8]) -> Vec<f64> {
+    if dtype == DType::Float64 {
+        return bytes.as_chunks().0.iter().map(|value| f64::from_ne_bytes(*value)).collect();
+    }
+    bytes.as_chunks().0.iter().map(|value| f64::from(f32::from_ne_bytes(*value))).collect()
+}
+
 impl Engine for TreeView {
     fn signature(&self) -> &Signature {
         &self.signature
@@ -146,7 +154,7 @@ impl Engine for TreeView {
             if !part.copy_to(block.as_bytes_mut()) {
                 return Err(wrong());
             }
-            let bytes = self.answer(&mut values(self.input, block.as_bytes()).to_doubles(), rows, stop)?;
+            let bytes = self.answer(&mut doubles(self.input, block.as_bytes()), rows, stop)?;
             match &request.buffer {
                 Some(buffer) => {
                     let part = buffer.data.part(start * answer_bytes, bytes.len()).ok_or_else(wrong)?;

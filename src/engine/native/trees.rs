@@ -1,0 +1,103 @@
+//! Ensembles of trees, as steps and as operators.
+
+use std::sync::Arc;
+
+use super::classes::{Decide, Transform, add_classes, labels, transform};
+use super::ensemble::{self, Names, Sums};
+use super::graph::{Known, Planned, Planner, Value, int, plain};
+use super::program::{Block, Step, Trouble};
+use super::shape::Axis;
+use crate::onnx::FullNode;
+use crate::tensor::DType;
+use crate::trees::Ensemble;
+
+/// Sums of leaves, as float64.
+#[derive(Debug)]
+pub(super) struct Trees {
+    pub(super) ensemble: Arc<Ensemble>,
+    /// Added to the sums; empty or one for each output.
+    pub(super) base: Vec<f64>,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+/// The operators of versions 1 to 4, which gave way to another one.
+fn matrix<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<(Value, usize)> {
+    if planner.ml_version > 4 {
+        return Err("a version of ai.onnx.ml that it is not part of".to_owned());
+    }
+    let (value, columns) = planner.matrix(node, 0)?;
+    match value.dtype {
+        // ONNX Runtime compares whole numbers as float32.
+        DType::Int64 | DType::Int32 | DType::Float32 => Ok((planner.cast(value, DType::Float32)?, columns)),
+        DType::Float64 => Ok((value, columns)),
+        _ => Err("an input of a type that is not known".to_owned()),
+    }
+}
+
+fn add(planner: &mut Planner<'_>, sums: Sums, from: usize) -> Planned<Value> {
+    let Sums { trees, base, .. } = sums;
+    let shape = vec![Axis::Rows, Axis::Size(trees.outputs())];
+    planner.add(DType::Float64, shape, |to| Trees { ensemble: Arc::new(trees), base, from, to })
+}
+
+pub(super) fn regressor<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
+    let (value, features) = matrix(planner, node)?;
+    let targets = usize::try_from(int(node, "n_targets", 1)?).map_err(|_| "no number of targets")?;
+    plain(node, "post_transform", "NONE")?;
+    plain(node, "aggregate_function", "SUM")?;
+    let names =
+        Names { trees: "target_treeids", nodes: "target_nodeids", outputs: "target_ids", weights: "target_weights" };
+    let more = ["n_targets", "post_transform", "aggregate_function"];
+    let sums = ensemble::read(node, &names, targets, (features, value.dtype), &more)?;
+    if sums.trees.outputs() != targets || !(sums.base.is_empty() || sums.base.len() == targets) {
+        return Err("targets without weights".to_owned());
+    }
+    let sums = add(planner, sums, value.slot)?;
+    let sums = planner.cast(sums, DType::Float32)?;
+    planner.name(node, 0, Known::Value(sums))
+}
+
+pub(super) fn classifier<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
+    let (value, features) = matrix(planner, node)?;
+    let (labels, count) = labels(node, "classlabels_int64s")?;
+    let names =
+        Names { trees: "class_treeids", nodes: "class_nodeids", outputs: "class_ids", weights: "class_weights" };
+    let more = ["classlabels_int64s", "classlabels_strings", "post_transform"];
+    let sums = ensemble::read(node, &names, count, (features, value.dtype), &more)?;
+    let transform = transform(node)?;
+    // Weights for the first class alone are those of the second one: what converters write for two classes.
+    let is_one_score = count == 2 && sums.outputs == [0] && sums.base.len() < 2;
+    let decide = match (sums.outputs.len(), sums.base.len()) {
+        _ if is_one_score && sums.is_positive => Decide::Probability,
+        _ if is_one_score && transform == Transform::Logistic => Decide::Sigmoid,
+        // A class that no leaf of a row names is not chosen by ONNX Runtime, even if all others are below 0.
+        (_, 0) if count > 2 && sums.is_complete && sums.outputs.len() == count => Decide::Largest(transform, count),
+        (_, base) if count > 2 && base == count && sums.outputs.len() > 1 => Decide::Largest(transform, count),
+        _ => return Err("scores whose meaning is not clear".to_owned()),
+    };
+    let scores = add(planner, sums, value.slot)?;
+    add_classes(planner, node, decide, scores.slot, labels, count)
+}
+
+impl Step for Trees {
+    fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
+        let mut rows = std::mem::take(&mut block.scratch);
+        block.numbers(self.from, &mut rows);
+        block.make(self.to, |block, scores| {
+            scores.resize(block.rows * self.ensemble.outputs(), 0.0);
+            self.ensemble.margins(&mut rows, scores);
+            if !self.base.is_empty() {
+                for row in scores.chunks_exact_mut(self.base.len()) {
+                    row.iter_mut().zip(&self.base).for_each(|(score, base)| *score += base);
+                }
+            }
+        });
+        block.scratch = rows;
+        Ok(())
+    }
+
+    fn kernel(&self) -> Option<String> {
+        Some(self.ensemble.kernel())
+    }
+}

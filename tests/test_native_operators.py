@@ -1,0 +1,294 @@
+"""Operators of glowplug's own engine, one by one: on numbers that are easily got wrong, the answers are ONNX Runtime's."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import glowplug
+import models
+from models import graph, value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onnx import NodeProto
+
+    Array = np.ndarray[Any, Any]
+
+ROWS = 48
+ODD = [np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-40, -1e-40, 0.5, 1.0, 3e38, -7.5, 2.5]
+#: What an input of a case can be.
+INPUTS: dict[str, tuple[str, models.Shape]] = {
+    "x": ("float32", ("N", 4)),
+    "x2": ("float32", ("N", 4)),
+    "v": ("float32", ("N",)),
+    "m": ("float32", ("N", 1)),
+    "t": ("float32", ("N", 2, 3)),
+    "d": ("float64", ("N", 4)),
+    "i": ("int64", ("N", 4)),
+    "i1": ("int64", ("N", 1)),
+    "k": ("int32", ("N", 4)),
+    "b": ("bool", ("N", 4)),
+    "s": ("string", ("N", 2)),
+}
+ML = models.ML_DOMAIN
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """Nodes whose last output is `y`, of `out`; equal but for rounding if `close`, on finite numbers if `tame`."""
+
+    nodes: Sequence[NodeProto]
+    out: str
+    close: bool
+    tame: bool
+    opset: int
+    constants: dict[str, Any]
+
+    def content(self) -> bytes:
+        """A model of the nodes, and one operator of `ai.onnx.ml` beside them."""
+        scaler = helper.make_node("Scaler", ["x"], ["scaled"], domain=ML, offset=[1.0], scale=[2.0])
+        names = {name for node in self.nodes for name in node.input} & set(INPUTS) | {"x"}
+        body = graph(
+            [scaler, *self.nodes],
+            [value(name, *INPUTS[name]) for name in sorted(names)],
+            [value("y", self.out, None), value("scaled", "float32", ("N", 4))],
+            [models.constant(name, array) for name, array in self.constants.items()],
+        )
+        return models.model_bytes(body, opset=self.opset, domains={ML: models.ML_OPSET})
+
+
+def feeds(
+    model: glowplug.Model, random: np.random.Generator, *, tame: bool = False, rows: int = ROWS
+) -> dict[str, Array]:
+    """Random inputs, many of them odd."""
+    made: dict[str, Array] = {}
+    for spec in model.inputs:
+        shape = (rows, *(int(size) for size in spec.shape[1:]))
+        if spec.dtype.startswith("float"):
+            array = random.normal(size=shape) * 2
+            spots = random.random(shape) < (0.0 if tame else 0.4)
+            array[spots] = random.choice(ODD, size=int(spots.sum()))
+            made[spec.name] = array.astype(spec.dtype)
+        elif spec.dtype == "bool":
+            made[spec.name] = random.random(shape) < 0.5
+        elif spec.dtype == "string":
+            made[spec.name] = random.choice(["", "a", "b", "Zürich", "naïve 🙂", "B"], size=shape).astype(object)
+        else:
+            made[spec.name] = random.integers(0, 3, shape).astype(spec.dtype)
+    return made
+
+
+def node(operator: str, inputs: str, output: str = "y", **attributes: Any) -> NodeProto:
+    """A node whose inputs and outputs are named in a text; one that is called `-` is left out."""
+    names = ["" if name == "-" else name for name in inputs.split()]
+    domain = ML if operator in MACHINE_LEARNING else ""
+    return helper.make_node(operator, names, output.split(), domain=domain, **attributes)
+
+
+def case(
+    *nodes: NodeProto, out: str = "float32", close: bool = False, tame: bool = False, opset: int = 17, **constants: Any
+) -> Case:
+    return Case(nodes, out, close, tame, opset, {name: np.asarray(array) for name, array in constants.items()})
+
+
+MACHINE_LEARNING = {
+    "ArrayFeatureExtractor", "Binarizer", "FeatureVectorizer", "Imputer", "LinearClassifier", "LinearRegressor",
+    "Normalizer", "Scaler",
+}  # fmt: skip
+F32, F64, I64 = np.float32, np.float64, np.int64
+ROW = F32([0.5, -2, 3, 1e30])
+
+CASES: dict[str, Case] = {
+    **{
+        f"{operator} of {name}": case(node(operator, f"{name} c"), out=out, c=np.array([2, -3, 1, 5], out))
+        for operator in ("Add", "Sub", "Mul")
+        for name, out in (("x", "float32"), ("d", "float64"), ("i", "int64"), ("k", "int32"))
+    },
+    "Div": case(node("Div", "x c"), c=ROW),
+    "Div by rows": case(node("Div", "x m")),
+    "Div of float64": case(node("Div", "c d"), out="float64", c=F64([[1, 0, -1, 5]])),
+    "Add of two inputs": case(node("Add", "x x2")),
+    "Sub of a column": case(node("Sub", "m x")),
+    "Mul by one number": case(node("Mul", "x c"), c=F32(3)),
+    "Mul by a matrix of one number": case(node("Mul", "t c"), c=F32([[[-0.0]]])),
+    "Add in three dimensions": case(node("Add", "t c"), c=F32([[1], [2]])),
+    "Sum": case(node("Sum", "x x2 c"), close=True, c=ROW),
+    "Mean": case(node("Mean", "x x2"), close=True),
+    "Max": case(node("Max", "x x2 c"), c=ROW),
+    "Min": case(node("Min", "x c"), c=ROW),
+    "Max of int64": case(node("Max", "i c"), out="int64", c=I64([1, 0, 2, -5])),
+    "Pow": case(node("Pow", "x c"), close=True, c=F32(2)),
+    "Pow of a column": case(node("Pow", "x c"), close=True, tame=True, c=F32([2, 1, 3, 0])),
+    "Clip": case(node("Clip", "x low high"), low=F32(-1), high=F32(0.75)),
+    "Clip from below": case(node("Clip", "d low"), out="float64", low=F64(0.0)),
+    "Clip from above": case(node("Clip", "x - high"), high=F32(1.5)),
+    "Clip by attributes": case(node("Clip", "x", min=-0.5, max=2.0), opset=10),
+    **{
+        operator: case(node(operator, "x"))
+        for operator in ("Neg", "Abs", "Sqrt", "Relu", "Floor", "Ceil", "Reciprocal")
+    },
+    "Sign": case(node("Sign", "x"), tame=True),
+    **{operator: case(node(operator, "x"), close=True) for operator in ("Exp", "Log", "Tanh", "Sigmoid")},
+    **{
+        f"Cast {name} to {to}": case(node("Cast", name, to=models.DTYPES[to]), out=to)
+        for name in ("x", "d", "i", "k", "b")
+        for to in ("float32", "float64", "int64", "int32", "bool")
+    },
+    "Cast by way of whole numbers": case(node("Cast", "d", "n", to=7), node("Cast", "n", to=1)),
+    "Concat": case(node("Concat", "x m x2", axis=1)),
+    "Concat from the end": case(node("Concat", "i i1", axis=-1), out="int64"),
+    "Concat of texts": case(node("Concat", "s s", axis=1), out="string"),
+    "Concat inside": case(node("Concat", "t t", axis=1)),
+    "Concat of bools": case(node("Concat", "b b", axis=1), out="bool"),
+    "Identity of texts": case(node("Identity", "s"), out="string"),
+    "Reshape to rows": case(node("Reshape", "m shape"), shape=I64([-1])),
+    "Reshape, a dimension kept": case(node("Reshape", "t shape"), shape=I64([0, -1])),
+    "Reshape of texts": case(node("Reshape", "s shape"), out="string", shape=I64([-1, 1, 2])),
+    "Flatten": case(node("Flatten", "t")),
+    "Squeeze": case(node("Squeeze", "m axes"), axes=I64([1])),
+    "Squeeze by an attribute": case(node("Squeeze", "m", axes=[-1]), opset=11),
+    "Unsqueeze": case(node("Unsqueeze", "v axes"), axes=I64([-1])),
+    "Transpose twice": case(node("Transpose", "t", "u", perm=[2, 0, 1]), node("Transpose", "u", perm=[1, 0, 2])),
+    "Transpose to a row": case(node("Transpose", "m", "u"), node("Mul", "u c", "w"), node("Transpose", "w"), c=F32(2)),
+    "Gather": case(node("Gather", "x c", axis=1), c=I64([3, 0, -1])),
+    "Gather one": case(node("Gather", "s c", axis=1), out="string", c=I64(1)),
+    "Gather inside": case(node("Gather", "t c", axis=1), c=I64([[1, 0]])),
+    "Gather by rows": case(node("Gather", "c i1"), c=ROW),
+    "Slice": case(node("Slice", "x a e axis"), a=I64([1]), e=I64([99]), axis=I64([1])),
+    "Slice with steps": case(node("Slice", "x a e axis step"), a=I64([0]), e=I64([-1]), axis=I64([-1]), step=I64([2])),
+    "Slice by attributes": case(node("Slice", "x", starts=[1], ends=[3], axes=[1]), opset=9),
+    "Split": case(node("Split", "x sizes", "a y", axis=1), sizes=I64([1, 3])),
+    "Shape, and as many ones": case(
+        node("Shape", "v", "shape"),
+        node("ConstantOfShape", "shape", value=helper.make_tensor("one", 7, [1], [1])),
+        out="int64",
+    ),
+    "constants are computed at once": case(
+        node("Constant", "", "three", value=helper.make_tensor("three", 1, [1, 4], [1, 2, 3, 4])),
+        node("Mul", "three c", "c3"),
+        node("Add", "x c3"),
+        c=F32(0.1),
+    ),
+    "MatMul": case(node("MatMul", "x c"), close=True, tame=True, c=np.arange(8, dtype=F32).reshape(4, 2) - 3),
+    "MatMul with a vector": case(node("MatMul", "d c"), out="float64", close=True, tame=True, c=F64([1, 2, 3, 4])),
+    "Gemm": case(
+        node("Gemm", "x c e", transB=1),
+        close=True,
+        tame=True,
+        c=np.arange(12, dtype=F32).reshape(3, 4),
+        e=F32([1, 2, 3]),
+    ),
+    "Scaler of int64": case(node("Scaler", "i", offset=[1.0, 2.0, 3.0, 0.5], scale=[0.1] * 4)),
+    "Scaler of float64": case(node("Scaler", "d", offset=[0.1, 2.0, 3.0, 0.5], scale=[0.1, 1.0, 2.0, 3.0])),
+    "Scaler of int32": case(node("Scaler", "k", offset=[1.0], scale=[0.1])),
+    "Imputer": case(node("Imputer", "x", imputed_value_floats=[1.0, 2.0, 3.0, 4.0], replaced_value_float=float("nan"))),
+    "Imputer of zeros": case(node("Imputer", "x", imputed_value_floats=[9.0], replaced_value_float=0.0)),
+    "Imputer of int64": case(
+        node("Imputer", "i", imputed_value_int64s=[7, 8, 9, 10], replaced_value_int64=1), out="int64"
+    ),
+    **{
+        f"Normalizer {norm}": case(node("Normalizer", "x", norm=norm), close=True, tame=True)
+        for norm in ("L1", "L2", "MAX")
+    },
+    "Binarizer": case(node("Binarizer", "x", threshold=0.5), tame=True),
+    "FeatureVectorizer": case(node("FeatureVectorizer", "x m", inputdimensions=[4, 1])),
+    "ArrayFeatureExtractor": case(node("ArrayFeatureExtractor", "x c"), c=I64([[2, 0, 2]])),
+    "ArrayFeatureExtractor of texts": case(node("ArrayFeatureExtractor", "s c"), out="string", c=I64([1])),
+    "ArrayFeatureExtractor by rows": case(
+        node("ArrayFeatureExtractor", "names i1", "row"),
+        node("Reshape", "row shape"),
+        out="string",
+        names=np.array(["no", "yes", "perhaps"], object),
+        shape=I64([-1]),
+    ),
+    "LinearClassifier of int64": case(
+        node(
+            "LinearClassifier",
+            "i",
+            "label y",
+            coefficients=[1.0, 2.0, 3.0, 0.5] * 2,
+            intercepts=[1.0, 2.0],
+            classlabels_ints=[4, 5],
+        ),
+        close=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operators_are_onnxruntimes(name: str, oracle: Any, assert_same: Any, assert_close: Any) -> None:
+    chosen = CASES[name]
+    content = chosen.content()
+    model = glowplug.load(content, engine="native")
+    inputs = feeds(model, np.random.default_rng(len(name)), tame=chosen.tame)
+    expected, got = oracle(content, inputs), model.run(inputs)
+    (assert_close if chosen.close else assert_same)(got["y"], expected["y"])
+    for at in range(3):
+        one = model.run({name: array[at : at + 1] for name, array in inputs.items()})
+        assert_same(one["y"], got["y"][at : at + 1])
+    empty = {name: array[:0] for name, array in inputs.items()}
+    assert model.run(empty)["y"].shape == (0, *got["y"].shape[1:])
+
+
+#: What depends on the number of rows, or on more than one of them, or is not known: nodes, and what is said of them.
+REFUSED: dict[str, Case] = {
+    "axes that are not of size 1": case(node("Squeeze", "m")),
+    "shapes that do not fit each other|rows beside rows": case(node("Add", "v m")),
+    "another number of rows": case(node("Reshape", "x shape"), shape=I64([-1])),
+    "a choice of rows": case(node("Gather", "x c", axis=0), c=I64([0])),
+    "rows below rows": case(node("Concat", "x x2", axis=0)),
+    "no rows": case(node("Identity", "c"), c=F32([1])),
+    "a step back": case(
+        node("Slice", "x a e axis step"), a=I64([3]), e=I64([-9]), axis=I64([1]), step=I64([-1])
+    ),
+    "a column that is not there": case(node("ArrayFeatureExtractor", "x c"), c=I64([4])),
+    "the axis 4 of 4": case(node("Gather", "x c", axis=1), c=I64([4])),
+    "inputs of types that are not known": case(node("Div", "i c"), out="int64", c=I64([2])),
+    "between texts and numbers": case(node("Cast", "s", to=1)),
+    "more values than any model has": case(
+        node("Concat", " ".join(["x"] * 1024), "a", axis=1),
+        node("Concat", " ".join(["a"] * 1024), "y", axis=1),
+    ),
+    "a row of more than": case(
+        node("Shape", "c", "shape"),
+        node("ConstantOfShape", "big", "y", value=helper.make_tensor("one", 7, [1], [1])),
+        big=I64([1 << 40]), c=F32([1]),
+    ),
+    "an input that is not of float32": case(node("LinearRegressor", "i", coefficients=[1.0] * 4)),
+    "lists of different lengths": case(node("Scaler", "x", offset=[1.0] * 4, scale=[1.0])),
+    "an attribute that is not known": case(node("Concat", "x x2", axis=1, surprise=1)),
+    "version 26 of ONNX's operators": case(node("Concat", "x x2", axis=1), opset=26),
+    "version 6 of ONNX's operators": case(node("Add", "x x2"), opset=6),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("problem", REFUSED)
+def test_what_is_not_known_is_refused(problem: str) -> None:
+    with pytest.raises(glowplug.UnsupportedModelError, match=f"own engine.*({problem})"):
+        glowplug.load(REFUSED[problem].content(), engine="native")
+
+
+def test_rows_have_to_agree() -> None:
+    model = glowplug.load(CASES["Add of two inputs"].content(), engine="native")
+    with pytest.raises(glowplug.InputError, match=r"inputs of 3 and of 2 rows\n  fix: pass as many rows"):
+        model.run({"x": np.zeros((3, 4), F32), "x2": np.zeros((2, 4), F32)})
+
+
+def test_a_number_that_names_nothing_ends_the_run() -> None:
+    model = glowplug.load(CASES["Gather by rows"].content(), engine="native")
+    rows = {"x": np.zeros((2, 4), F32), "i1": np.array([[3], [4]])}
+    with pytest.raises(glowplug.InputError, match="got the number 4 to look up, expected one below 4"):
+        model.run(rows)
+    assert model.run({**rows, "i1": np.array([[3], [-4]])})["y"].tolist() == [[F32(1e30)], [0.5]]
+
+
+def test_missing_numbers_are_neither_zero_nor_one() -> None:
+    model = glowplug.load(CASES["Binarizer"].content(), engine="native")
+    with pytest.raises(glowplug.InputError, match="got NaN where the model makes 0 or 1"):
+        model.run(np.array([[0, 1, np.nan, 2]], F32))
