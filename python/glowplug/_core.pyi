@@ -78,6 +78,15 @@ class ModelHandle:
     def measured_json(
         self, body: _Body, method: str, timeout: float | None, most_rows: int
     ) -> tuple[bytes, tuple[int, int, int]]: ...
+    def infer(
+        self,
+        body: bytes,
+        text_length: int | None,
+        name: str,
+        version: str | None,
+        timeout: float | None,
+        most_rows: int,
+    ) -> tuple[bytes, int | None, tuple[int, int, int]]: ...
     def measured_rows(
         self, rows: Any, method: str, timeout: float | None, most_rows: int
     ) -> tuple[Any, tuple[int, int, int]]: ...

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use super::binary;
 use super::body::Form;
-use super::protocol::datatype;
+use super::parameters::Place;
+use super::protocol::{Wanted, datatype};
 use super::write::{self, separated};
 use crate::error::{Error, ErrorKind, Result};
 use crate::signature::Signature;
@@ -18,11 +20,13 @@ pub(super) struct Answer<'a> {
     /// Whether outputs are answered by name.
     pub(super) is_named: bool,
     pub(super) signature: &'a Signature,
+    /// What the Open Inference Protocol calls the model: its name, and its version if it has one.
+    pub(super) name: Option<(&'a str, Option<&'a str>)>,
 }
 
 impl Answer<'_> {
-    /// The answer as JSON text.
-    pub(super) fn write(&self, form: &Form) -> Result<Vec<u8>> {
+    /// The answer: its bytes, and how many of them are JSON text if others follow.
+    pub(super) fn write(&self, form: &Form) -> Result<(Vec<u8>, Option<usize>)> {
         let mut out = Vec::with_capacity(64 + self.rows.saturating_mul(24));
         match form {
             Form::Row => self.row(&mut out),
@@ -41,9 +45,16 @@ impl Answer<'_> {
                 }
                 out.push(b'}');
             }
-            Form::Protocol { id, .. } => self.protocol(id.as_deref(), &mut out)?,
+            Form::Protocol { id, outputs, place } => {
+                let place = |index: usize| {
+                    let wanted = outputs.as_ref().and_then(|outputs| outputs.get(index));
+                    wanted.and_then(|Wanted { place, .. }| *place).unwrap_or(*place)
+                };
+                let length = self.protocol(id.as_deref(), place, &mut out)?;
+                return Ok((out, length));
+            }
         }
-        Ok(out)
+        Ok((out, None))
     }
 
     fn name(&self, index: usize) -> &str {
@@ -116,16 +127,21 @@ impl Answer<'_> {
         Error::new(ErrorKind::Input, subject, problem, fix)
     }
 
-    fn protocol(&self, id: Option<&str>, out: &mut Vec<u8>) -> Result<()> {
+    fn protocol(&self, id: Option<&str>, place: impl Fn(usize) -> Place, out: &mut Vec<u8>) -> Result<Option<usize>> {
+        let (name, version) = self.name.unwrap_or((model_name(self.signature.model()), None));
         out.extend_from_slice(b"{\"model_name\":");
-        write::text(model_name(self.signature.model()), out);
+        write::text(name, out);
+        if let Some(version) = version {
+            out.extend_from_slice(b",\"model_version\":");
+            write::text(version, out);
+        }
         if let Some(id) = id {
             out.extend_from_slice(b",\"id\":");
             write::text(id, out);
         }
         out.extend_from_slice(b",\"outputs\":[");
         let mut misfit = None;
-        separated(&self.outputs, out, |(index, value), out| {
+        separated(self.outputs.iter().enumerate(), out, |(position, (index, value)), out| {
             let (kind, shape) = match value {
                 Value::Tensor(EngineTensor { dtype, shape, .. }) => (datatype(*dtype), shape),
                 Value::Strings(shape, _) => ("BYTES", shape),
@@ -140,13 +156,29 @@ impl Answer<'_> {
             write::text(kind, out);
             out.extend_from_slice(b",\"shape\":[");
             separated(shape, out, |size, out| write::number(*size, out));
-            out.extend_from_slice(b"],\"data\":");
-            write::flat(value, out);
-            out.push(b'}');
+            match place(position) {
+                Place::Text => {
+                    out.extend_from_slice(b"],\"data\":");
+                    write::flat(value, out);
+                    out.push(b'}');
+                }
+                Place::Binary => {
+                    out.extend_from_slice(b"],\"parameters\":{\"binary_data_size\":");
+                    write::number(i64::try_from(binary::size(value)).unwrap_or(i64::MAX), out);
+                    out.extend_from_slice(b"}}");
+                }
+            }
         });
         out.extend_from_slice(b"]}");
+        let length = out.len();
+        let behind = self.outputs.iter().enumerate().filter(|(position, _)| place(*position) == Place::Binary);
+        let mut has_binary = false;
+        for (_, (_, value)) in behind {
+            has_binary = true;
+            binary::write(value, out);
+        }
         match misfit {
-            None => Ok(()),
+            None => Ok(has_binary.then_some(length)),
             Some(index) => {
                 let problem = "is not a tensor, and the Open Inference Protocol has only tensors";
                 Err(self.unfit(index, problem, "name other outputs in `outputs`, or send the rows as `instances`"))

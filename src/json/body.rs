@@ -9,7 +9,8 @@
 //! has an input or feature of such a name, its value must have the form of the envelope's as well: a list of lists or
 //! objects, or an object for `inputs`.
 
-use super::protocol;
+use super::parameters::{self, Place};
+use super::protocol::{self, Wanted};
 use super::reader::Reader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rows::{Column, RowsBuilder, too_many};
@@ -35,8 +36,10 @@ pub enum Form {
     Protocol {
         /// To be given back.
         id: Option<String>,
-        /// Output names, in order.
-        outputs: Option<Vec<String>>,
+        /// The outputs, in order.
+        outputs: Option<Vec<Wanted>>,
+        /// Where outputs go that are not said more of.
+        place: Place,
     },
 }
 
@@ -53,7 +56,18 @@ pub struct Body {
 
 /// Reads a body of at most `most` rows; `features` names the columns of the one required input.
 pub fn read(text: &[u8], signature: &Signature, features: Option<&[String]>, most: usize) -> Result<Body> {
-    let mut reader = Reader::new(text, signature.model())?;
+    read_with(text, None, signature, features, most)
+}
+
+/// The same for a body that has elements of tensors behind its text.
+pub(super) fn read_with(
+    text: &[u8],
+    binary: Option<&[u8]>,
+    signature: &Signature,
+    features: Option<&[String]>,
+    most: usize,
+) -> Result<Body> {
+    let mut reader = Reader::new(text, binary, signature.model())?;
     let rows = RowsBuilder::new(signature, features)?.at_most(most);
     let body = match reader.peek()? {
         Peek::Array => bare_list(&mut reader, rows)?,
@@ -139,8 +153,9 @@ fn looks_like_rows(reader: &mut Reader<'_>, key: &str) -> Result<bool> {
 struct Parts {
     seen: [bool; KEYS.len()],
     inputs: Option<(Vec<InputTensor>, Kind)>,
-    outputs: Option<Vec<String>>,
+    outputs: Option<Vec<Wanted>>,
     id: Option<String>,
+    place: Place,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,7 +185,7 @@ fn envelope(reader: &mut Reader<'_>, rows: RowsBuilder<'_>, signature: &Signatur
                 match key {
                     "outputs" => parts.outputs = Some(protocol::outputs(reader)?),
                     "id" if reader.peek()? == Peek::String => parts.id = Some(reader.text("`id`")?),
-                    "parameters" => protocol::parameters(reader)?,
+                    "parameters" => parts.place = parameters::read(reader)?.outputs.unwrap_or_default(),
                     _ => reader.skip()?,
                 }
             }
@@ -181,7 +196,10 @@ fn envelope(reader: &mut Reader<'_>, rows: RowsBuilder<'_>, signature: &Signatur
         return Err(reader.error("got neither `instances` nor `inputs`", "send the rows in one of them"));
     };
     let form = match kind {
-        Kind::Protocol => Form::Protocol { id: parts.id, outputs: parts.outputs.filter(|names| !names.is_empty()) },
+        Kind::Protocol => {
+            let outputs = parts.outputs.filter(|names| !names.is_empty());
+            Form::Protocol { id: parts.id, outputs, place: parts.place }
+        }
         _ if parts.outputs.is_some() => {
             let problem = "got `outputs`, which only the Open Inference Protocol has";
             let fix = "leave `outputs` out, or send `inputs` as tensors with name, shape, datatype and data";

@@ -1,7 +1,10 @@
 //! JSON in, JSON out: a request that needs no Python object never makes one.
 
 mod answer;
+mod binary;
 mod body;
+mod infer;
+mod parameters;
 mod protocol;
 mod reader;
 mod write;
@@ -20,6 +23,9 @@ use crate::session::{Session, View};
 use crate::tensor::{InputTensor, OutputRequest, Value};
 use answer::Answer;
 pub use body::{Body, Form, read};
+pub use infer::{Inference, infer};
+pub use parameters::Place;
+pub use protocol::Wanted;
 
 /// Which of a model's answers is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +97,7 @@ pub fn predict(session: &Session, body: &[u8], terms: &Terms<'_>, watch: &mut Wa
         ran
     };
     let (outputs, is_named) = outputs(session, &inputs, &form, terms, run)?;
-    let text = Answer { outputs, rows, is_named, signature }.write(&form)?;
+    let (text, _) = Answer { outputs, rows, is_named, signature, name: None }.write(&form)?;
     Ok((text, cost))
 }
 
@@ -106,11 +112,11 @@ fn outputs(
     let signature = session.signature();
     session.metrics().record_inputs(0, inputs.len() as u64);
     let asked = match form {
-        Form::Protocol { outputs: Some(names), .. } => Some(names),
+        Form::Protocol { outputs: Some(wanted), .. } => Some(wanted),
         _ => None,
     };
-    if let Some(names) = asked {
-        let wanted = names.iter().map(|name| signature.output_index(name)).collect::<Result<Vec<_>>>()?;
+    if let Some(wanted) = asked {
+        let wanted = wanted.iter().map(|output| signature.output_index(&output.name)).collect::<Result<Vec<_>>>()?;
         return Ok((as_tensors(run(&wanted)?, session), true));
     }
     let outputs = match terms.method {

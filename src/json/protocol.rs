@@ -3,6 +3,8 @@
 use jiter::Peek;
 use smallvec::SmallVec;
 
+use super::binary;
+use super::parameters::{self, Place};
 use super::reader::Reader;
 use crate::error::{Error, ErrorKind, Result, list_names};
 use crate::rows::Column;
@@ -25,10 +27,6 @@ const DATATYPES: [(&str, DType); 13] = [
     ("UINT64", DType::Uint64),
     ("FP16", DType::Float16),
 ];
-/// Parameters that say where data is that is not in the text.
-const ELSEWHERE: [&str; 5] =
-    ["binary_data", "binary_data_size", "binary_data_output", "shared_memory_region", "shared_memory_byte_size"];
-
 /// The protocol's name of `dtype`.
 pub(super) fn datatype(dtype: DType) -> &'static str {
     DATATYPES.iter().find(|(_, known)| *known == dtype).map_or("BYTES", |(name, _)| name)
@@ -79,6 +77,7 @@ struct Parts {
     index: Option<usize>,
     shape: Option<Shape>,
     datatype: Option<DType>,
+    binary_size: Option<usize>,
     tensor: Option<InputTensor>,
 }
 
@@ -105,7 +104,7 @@ fn tensor(reader: &mut Reader<'_>, signature: &Signature) -> Result<InputTensor>
             Key::Name => parts.index = Some(signature.input_index(&reader.text("`name`")?)?),
             Key::Shape => parts.shape = Some(shape(reader)?),
             Key::Datatype => parts.datatype = Some(dtype(reader)?),
-            Key::Parameters => parameters(reader)?,
+            Key::Parameters => parts.binary_size = parameters::read(reader)?.binary_size,
             Key::Data if parts.is_known() => parts.tensor = Some(parts.read(reader, signature)?),
             Key::Data => {
                 // What it means is said further on.
@@ -114,6 +113,13 @@ fn tensor(reader: &mut Reader<'_>, signature: &Signature) -> Result<InputTensor>
             }
         }
         next = reader.next_key(position)?;
+    }
+    if let (Some(size), true) = (parts.binary_size, parts.is_known()) {
+        if data.is_some() || parts.tensor.is_some() {
+            let problem = "got both `data` and the parameter `binary_data_size` in a tensor";
+            return Err(reader.error(problem, "send the elements once"));
+        }
+        return parts.read_binary(reader, size, signature);
     }
     if let (Some(mut data), true) = (data, parts.is_known()) {
         return parts.read(&mut data, signature);
@@ -130,7 +136,8 @@ impl Parts {
         self.index.is_some() && self.shape.is_some() && self.datatype.is_some()
     }
 
-    fn read(&self, reader: &mut Reader<'_>, signature: &Signature) -> Result<InputTensor> {
+    /// Name, shape and datatype, if they fit the model; the shape as it was sent and as the model takes it.
+    fn head(&self, reader: &Reader<'_>, signature: &Signature) -> Result<(usize, &Shape, Shape, DType)> {
         let (Some(index), Some(declared), Some(datatype)) = (self.index, &self.shape, self.datatype) else {
             return Err(reader.error("a tensor lacks its name, shape or datatype", FORM));
         };
@@ -139,6 +146,18 @@ impl Parts {
         if element_count(declared).is_none() {
             return Err(reader.error(format!("got the shape {declared:?}, which has too many elements"), FORM));
         }
+        Ok((index, declared, shape, datatype))
+    }
+
+    fn read_binary(&self, reader: &mut Reader<'_>, size: usize, signature: &Signature) -> Result<InputTensor> {
+        let (index, declared, shape, datatype) = self.head(reader, signature)?;
+        let bytes = reader.binary(size)?;
+        let elements = binary::elements(bytes, datatype, declared, signature, index)?;
+        Ok(InputTensor { index, shape, elements })
+    }
+
+    fn read(&self, reader: &mut Reader<'_>, signature: &Signature) -> Result<InputTensor> {
+        let (index, declared, shape, _) = self.head(reader, signature)?;
         if reader.peek()? != Peek::Array {
             return Err(reader.error("got something else than a list for `data`", "send the elements as a list"));
         }
@@ -196,10 +215,19 @@ fn shape(reader: &mut Reader<'_>) -> Result<Shape> {
     Ok(shape)
 }
 
-/// The names of the outputs that a request wants.
-pub(super) fn outputs(reader: &mut Reader<'_>) -> Result<Vec<String>> {
+/// An output that a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// Where it goes, if that is said of it alone.
+    pub place: Option<Place>,
+}
+
+/// The outputs that a request wants.
+pub(super) fn outputs(reader: &mut Reader<'_>) -> Result<Vec<Wanted>> {
     const FIX: &str = r#"send `outputs` as `[{"name": …}]`"#;
-    let mut names: Vec<String> = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
     if reader.peek()? != Peek::Array {
         return Err(reader.error("got something else than a list for `outputs`", FIX));
     }
@@ -208,45 +236,21 @@ pub(super) fn outputs(reader: &mut Reader<'_>) -> Result<Vec<String>> {
         if peek != Peek::Object {
             return Err(reader.error("got something else than an object in `outputs`", FIX));
         }
-        let mut name = None;
+        let (mut name, mut place) = (None, None);
         let mut key = reader.first_key(|key| Ok(key.to_owned()))?;
         while let Some(known) = key {
             match known.as_str() {
                 "name" if name.is_none() => name = Some(reader.text("an output's `name`")?),
-                "parameters" => parameters(reader)?,
+                "parameters" => place = parameters::read(reader)?.output,
                 other => return Err(reader.error(format!("got the key `{other}` in `outputs`, unknown or twice"), FIX)),
             }
             key = reader.next_key(|key| Ok(key.to_owned()))?;
         }
         match name {
-            Some(name) => names.push(name),
+            Some(name) => wanted.push(Wanted { name, place }),
             None => return Err(reader.error("got an output without a name", FIX)),
         }
         next = reader.next()?;
     }
-    Ok(names)
-}
-
-/// Passes over parameters, unless they say that data is elsewhere.
-pub(super) fn parameters(reader: &mut Reader<'_>) -> Result<()> {
-    if reader.peek()? != Peek::Object {
-        return reader.skip();
-    }
-    let elsewhere = |key: &str| Ok(ELSEWHERE.iter().position(|known| *known == key));
-    let mut key = reader.first_key(elsewhere)?;
-    while let Some(found) = key {
-        // `"binary_data": false` asks for what is done anyway.
-        match found {
-            Some(index) if reader.peek()? != Peek::False => {
-                let problem =
-                    format!("got the parameter `{}`: tensors outside the JSON text are not taken", ELSEWHERE[index]);
-                return Err(
-                    reader.error(problem, "send the tensor's elements as `data`, and ask for no binary outputs")
-                );
-            }
-            _ => reader.skip()?,
-        }
-        key = reader.next_key(elsewhere)?;
-    }
-    Ok(())
+    Ok(wanted)
 }

@@ -98,12 +98,14 @@ impl Sink for Column<'_> {
 pub(super) struct Reader<'a> {
     jiter: Jiter<'a>,
     text: &'a [u8],
+    /// What stands behind the text and is not read yet, where a body may have that.
+    binary: Option<&'a [u8]>,
     model: &'a str,
 }
 
 impl<'a> Reader<'a> {
     /// Begins a body; `model` names the model in errors.
-    pub(super) fn new(body: &'a [u8], model: &'a str) -> Result<Self> {
+    pub(super) fn new(body: &'a [u8], binary: Option<&'a [u8]>, model: &'a str) -> Result<Self> {
         let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if let Err(invalid) = std::str::from_utf8(text) {
             let byte = body.len() - text.len() + invalid.valid_up_to();
@@ -114,12 +116,12 @@ impl<'a> Reader<'a> {
             let fix = "send rows, for example `[[1.0, 2.0]]`";
             return Err(Error::new(ErrorKind::Input, subject(model), "is empty", fix));
         }
-        Ok(Self { jiter: Jiter::new(text).with_allow_inf_nan(), text, model })
+        Ok(Self { jiter: Jiter::new(text).with_allow_inf_nan(), text, binary, model })
     }
 
     /// Another reader at the same place, to look ahead or come back.
     pub(super) fn fork(&self) -> Self {
-        Self { jiter: self.jiter.clone(), text: self.text, model: self.model }
+        Self { jiter: self.jiter.clone(), text: self.text, binary: self.binary, model: self.model }
     }
 
     /// The kind of the next value.
@@ -184,7 +186,30 @@ impl<'a> Reader<'a> {
 
     /// Nothing may follow but white space.
     pub(super) fn end(&mut self) -> Result<()> {
-        self.jiter.finish().map_err(|error| self.syntax(&error))
+        self.jiter.finish().map_err(|error| self.syntax(&error))?;
+        match self.binary.map_or(0, <[u8]>::len) {
+            0 => Ok(()),
+            left => {
+                let problem = format!("got {left} bytes behind the JSON text that belong to no tensor");
+                Err(self.error(problem, "give each binary tensor its `binary_data_size`"))
+            }
+        }
+    }
+
+    /// Whether elements may stand behind the text.
+    pub(super) fn takes_binary(&self) -> bool {
+        self.binary.is_some()
+    }
+
+    /// The next bytes behind the text.
+    pub(super) fn binary(&mut self, size: usize) -> Result<&'a [u8]> {
+        let left = self.binary.unwrap_or_default();
+        let Some((taken, rest)) = left.split_at_checked(size) else {
+            let problem = format!("got {} bytes for a tensor of `binary_data_size` {size}", left.len());
+            return Err(self.error(problem, "send the elements of all binary tensors behind the JSON text, in order"));
+        };
+        self.binary = Some(rest);
+        Ok(taken)
     }
 
     /// Tells the value that begins with `peek` to `sink`.

@@ -6,8 +6,9 @@ use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 
+use crate::batch::Watch;
 use crate::error::{Error, ErrorKind};
-use crate::json::{self, Cost, Terms};
+use crate::json::{self, Cost, Inference, Terms};
 use crate::session::Session;
 
 /// The answer to `body`: bytes, text, or a copy of anything else that holds bytes, which may change meanwhile.
@@ -18,9 +19,35 @@ pub(super) fn predict<'py>(
 ) -> PyResult<(Bound<'py, PyBytes>, Cost)> {
     let py = body.py();
     let text = text(body)?;
+    let (text, cost) = interruptible(py, |watch| json::predict(session, &text, terms, watch))?;
+    Ok((PyBytes::new(py, &text), cost))
+}
+
+/// The answer to a request of the Open Inference Protocol, and how many bytes of it are JSON where others follow;
+/// `text_length` is the same of the body.
+pub(super) fn infer<'py>(
+    session: &Session,
+    body: &Bound<'py, PyBytes>,
+    text_length: Option<usize>,
+    (name, version): (&str, Option<&str>),
+    terms: &Terms<'_>,
+) -> PyResult<(Bound<'py, PyBytes>, Option<usize>, Cost)> {
+    let (py, bytes) = (body.py(), body.as_bytes());
+    let Some((text, binary)) = bytes.split_at_checked(text_length.unwrap_or(bytes.len())) else {
+        let problem = format!("has {} bytes, fewer than its JSON text was said to have", bytes.len());
+        let fix = "make `Inference-Header-Content-Length` the length of the JSON text";
+        return Err(Error::new(ErrorKind::Input, "inference request", problem, fix).into());
+    };
+    let request = Inference { text, binary, name, version };
+    let (answer, length, cost) = interruptible(py, |watch| json::infer(session, &request, terms, watch))?;
+    Ok((PyBytes::new(py, &answer), length, cost))
+}
+
+/// Works without the interpreter, which is asked now and then whether Ctrl-C was pressed.
+fn interruptible<T: Send>(py: Python<'_>, work: impl FnOnce(&mut Watch<'_>) -> Result<T, Error> + Send) -> PyResult<T> {
     let mut raised = None;
-    let answer = py.detach(|| {
-        json::predict(session, &text, terms, &mut |_| {
+    let done = py.detach(|| {
+        work(&mut |_| {
             // The method itself is for one lifetime of the interpreter, not for any.
             #[allow(clippy::redundant_closure_for_method_calls)]
             let checked = Python::attach(|py| py.check_signals());
@@ -30,7 +57,7 @@ pub(super) fn predict<'py>(
     });
     match raised {
         Some(error) => Err(error),
-        None => answer.map(|(text, cost)| (PyBytes::new(py, &text), cost)).map_err(PyErr::from),
+        None => Ok(done?),
     }
 }
 

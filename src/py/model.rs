@@ -371,6 +371,26 @@ impl ModelHandle {
         self.score_json(body, method, timeout, most_rows).map(|(answer, cost)| (answer, took(cost)))
     }
 
+    /// The answer to a request of the Open Inference Protocol by the model `name`, how many bytes of it are JSON text where
+    /// elements of tensors follow, and what it took; `text_length` is the same of the request.
+    #[allow(clippy::too_many_arguments)]
+    fn infer<'py>(
+        &self,
+        body: &Bound<'py, PyBytes>,
+        text_length: Option<usize>,
+        name: &str,
+        version: Option<&str>,
+        timeout: Option<&Bound<'py, PyAny>>,
+        most_rows: usize,
+    ) -> PyResult<(Bound<'py, PyBytes>, Option<usize>, Took)> {
+        let deadline = deadline(timeout)?;
+        let session = self.session(body.py())?;
+        let terms = Terms { features: self.feature_names(&session)?, method: Method::Run, deadline, most_rows };
+        let (answer, length, cost) = json::infer(&session, body, text_length, (name, version), &terms)?;
+        report::log_notices(body.py(), &session)?;
+        Ok((answer, length, took(cost)))
+    }
+
     /// Inputs, in the model's order.
     #[getter]
     fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
