@@ -16,6 +16,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 TREES = ("trees", "trees of XGBoost", "trees of scikit-learn")
 ORDER = (
     "cold", "single", "load", "throughput", "quota", "bodies", "memory", *TREES, "trees avx2", "trees cold", "contributions",
+    "serving",
 )  # fmt: skip
 INTRODUCTION = """# Benchmarks
 
@@ -67,6 +68,9 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
         at_most("one row of the MLP: ≤ 1.5 µs around the engine", [row["around the engine µs"] for row in mlp], 1.5),
         at_least("JSON body to JSON answer, small model: ≥ 3 × json + NumPy + onnxruntime",
                  [row["× json"] for row in rows("bodies") if row["model"] == small], 3),
+        at_least("one row over HTTP, CPU of the server: ≥ 2 × Starlette with json, NumPy and onnxruntime in threads",
+                 [row["CPU × threads"] for row in rows("serving")], 2),
+        at_least("the same on Starlette's event loop: ≥ 1 ×", [row["CPU × loop"] for row in rows("serving")], 1),
         at_least("2 threads over 1 at 10,000 rows: ≥ 1.8",
                  [row["× 1 thread"] for row in many if row["threads"] == 2 and row["rows"] == 10_000], 1.8),
         at_least("rows per second, same threads: ≥ 1 × onnxruntime in every row",

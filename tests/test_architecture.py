@@ -475,6 +475,24 @@ IMPORTS: dict[str, set[str]] = {
         "serve.scoring",
         "serve.warm",
     },
+    "serve.pace": set(),
+    "serve.hosted": {"errors", "model", "serve.http", "serve.scoring", "serve.warm"},
+    "serve.open_inference": {"_core", "serve.http", "serve.scoring", "serve.warm"},
+    "serve.service": {"serve.hosted", "serve.http", "serve.open_inference", "serve.scoring"},
+    "serve.messages": {"errors", "serve.http", "serve.scoring"},
+    "serve.asgi": {
+        "_core",
+        "errors",
+        "serve.http",
+        "serve.open_inference",
+        "serve.pace",
+        "serve.scoring",
+        "serve.service",
+    },
+    "serve.gcp": {"serve.http", "serve.messages", "serve.service"},
+    "serve.azure": {"serve.http", "serve.messages", "serve.service"},
+    "serve.server": set(),
+    "serve.__main__": {"errors", "serve.asgi", "serve.http", "serve.scoring"},
 }
 #: Module → leaves that it imports inside the functions that need them.
 LAZY_IMPORTS: dict[str, set[str]] = {
@@ -482,6 +500,7 @@ LAZY_IMPORTS: dict[str, set[str]] = {
     "registry": {"display"},
     "serve.scoring": {"serve.csv_rows", "serve.hooks", "serve.npy"},
     "serve.aws_lambda.function": {"serve.aws_lambda.web", "serve.http"},
+    "serve.asgi": {"serve.server"},
 }
 #: Leaf → packages of others at its top.
 THIRD_PARTY: dict[str, set[str]] = {
@@ -489,6 +508,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "serve.npy": {"numpy"},
     "lab.child": {"awslambdaric"},
     "lab.trace": {"awslambdaric"},
+    "serve.azure": {"azure"},
+    "serve.server": {"uvicorn"},
 }
 #: Standard modules that are imported with `import glowplug`, all of which the interpreter has imported by then.
 STANDARD = {"__future__", "os"}

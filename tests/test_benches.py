@@ -21,6 +21,7 @@ PARTS = {
     "memory": ["--models", "mlp"],
     "trees": ["--models", "cancer", "diabetes-xgb", "wine", "--most", "10"],
     "trees_cold": ["--models", "cancer"],
+    "serving": ["--models", "mlp"],
 }
 
 

@@ -78,6 +78,8 @@ class ModelHandle:
     def measured_json(
         self, body: _Body, method: str, timeout: float | None, most_rows: int
     ) -> tuple[bytes, tuple[int, int, int]]: ...
+    @property
+    def inferable(self) -> list[int]: ...
     def infer(
         self,
         body: bytes,

@@ -43,7 +43,7 @@ pub fn infer(
     session.metrics().record_inputs(0, inputs.len() as u64);
     let wanted = match wanted {
         Some(wanted) => wanted.iter().map(|output| signature.output_index(&output.name)).collect::<Result<Vec<_>>>()?,
-        None => (0..signature.outputs().len()).filter(|index| is_tensor(session, *index)).collect(),
+        None => inferable(session),
     };
     let started = Instant::now();
     let outputs = run(session, &inputs, &wanted, terms.deadline, watch)?;
@@ -54,8 +54,9 @@ pub fn infer(
     Ok((bytes, text, cost))
 }
 
-/// Whether an output is a tensor, or maps of probabilities that become one.
-fn is_tensor(session: &Session, index: usize) -> bool {
-    let maps = matches!(session.probabilities(), Some(Probabilities::Maps(maps)) if maps == index);
-    maps || session.signature().outputs()[index].dtype().is_some()
+/// The outputs that the protocol has a form for: tensors, and maps of probabilities, which become one.
+pub fn inferable(session: &Session) -> Vec<usize> {
+    let is_maps = |index| matches!(session.probabilities(), Some(Probabilities::Maps(maps)) if maps == index);
+    let outputs = session.signature().outputs().iter().enumerate();
+    outputs.filter(|(index, port)| port.dtype().is_some() || is_maps(*index)).map(|(index, _)| index).collect()
 }

@@ -23,7 +23,7 @@ use crate::session::{Session, View};
 use crate::tensor::{InputTensor, OutputRequest, Value};
 use answer::Answer;
 pub use body::{Body, Form, read};
-pub use infer::{Inference, infer};
+pub use infer::{Inference, infer, inferable};
 pub use parameters::Place;
 pub use protocol::Wanted;
 

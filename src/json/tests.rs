@@ -534,7 +534,7 @@ fn binary_tensors_that_contradict_themselves_are_refused() {
         ("whole", "FP64", "[1]", 8, &[0; 8], "got datatype FP64, expected INT64"),
         ("text", "UINT8", "[1]", 1, &[0], "got datatype UINT8, expected BYTES"),
         ("flag", "BOOL", "[1]", 1, &[2], "got the byte 2 for a bool"),
-        ("byte", "INT64", "[1]", 8, &[0xff; 8], "row 0, input `x` of m: got -1, expected 0 to 255"),
+        ("byte", "INT64", "[1]", 8, &[0xff; 8], "input `x` of m: got -1, expected 0 to 255"),
         ("matrix", "FP64", "[2]", 16, &[big, big].concat(), "got 1e300, expected a number that fits float32"),
         ("text", "BYTES", "[1]", 5, b"\x02\0\0\0a", "got 1 bytes for a text of 2 at element 0"),
         ("text", "BYTES", "[1]", 4, b"\xff\xff\xff\xff", "got 0 bytes for a text of 4294967295 at element 0"),

@@ -391,6 +391,12 @@ impl ModelHandle {
         Ok((answer, length, took(cost)))
     }
 
+    /// Outputs that `infer` has a form for, by their place among all.
+    #[getter]
+    fn inferable(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
+        Ok(crate::json::inferable(&*self.session(py)?))
+    }
+
     /// Inputs, in the model's order.
     #[getter]
     fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {

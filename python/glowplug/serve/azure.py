@@ -1,0 +1,134 @@
+"""Models as Azure functions, in the programming model v2 of `azure-functions`.
+
+>>> import azure.functions as func
+>>> from glowplug.serve import azure
+>>> app = func.FunctionApp()  # doctest: +SKIP
+>>> app.register_functions(azure.blueprint("fraud.onnx"))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+import azure.functions as func
+
+from glowplug.serve.http import JSON, Limits, Problem, Request
+from glowplug.serve.messages import MessageScorer
+from glowplug.serve.service import PREDICT, Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from typing import Any
+
+    from glowplug.model import Model
+    from glowplug.serve.hosted import Sources
+
+#: What `host.json` puts before all routes unless it says otherwise.
+PREFIX = "/api"
+
+
+def handler(
+    models: Sources,
+    *,
+    prefix: str = PREFIX,
+    limits: Limits | None = None,
+    timeout: float | None = None,
+    **options: Any,
+) -> Callable[..., func.HttpResponse]:
+    """Make the body of an HTTP function of a model, or of several; call it from a function with a route.
+
+    Any path takes rows as JSON, CSV or `.npy` by POST (`…/predict/{name}` where there are several models); all below
+    `{prefix}/v2` is the Open Inference Protocol. The worker calls synchronous functions from several threads at once.
+
+    Args:
+        models: As for `serve.asgi.app`; they are loaded here and now, while the worker starts.
+        prefix: `extensions.http.routePrefix` of `host.json`.
+        limits: What is too large to be looked at.
+        timeout: Seconds that a run may take. Then it is ended, and the answer is 503.
+        options: `method`, `before`, `after` and `fallback`, as for the handlers of other functions.
+
+    Returns:
+        A function of a request, and of the path that it is taken for instead of its own.
+
+    Raises:
+        GlowplugError: As `load` has it.
+    """
+    service = Service(models, limits=limits, timeout=timeout, anywhere=True, **options)
+    service.load()
+    start = "/" + prefix.strip("/") if prefix.strip("/") else ""
+
+    def handle(req: func.HttpRequest, path: str | None = None) -> func.HttpResponse:
+        if path is None:
+            path = unquote(urlsplit(req.url).path)
+            if path.startswith(start + "/"):
+                path = path[len(start) :]
+        response = service.respond(Request(req.method, path, dict(req.headers), req.get_body()))
+        kind = response.headers.get("content-type", JSON)
+        return func.HttpResponse(
+            response.body, status_code=response.status, headers=response.headers, mimetype=kind, charset="utf-8"
+        )
+
+    return handle
+
+
+def blueprint(
+    models: Sources, *, route: str = "predict", auth_level: func.AuthLevel | None = None, **options: Any
+) -> func.Blueprint:
+    """Make functions of a model, or of several, to be registered with `app.register_functions`.
+
+    Args:
+        models: As for `handler`.
+        route: Where rows are posted to; `{route}/{name}` for one of several models.
+        auth_level: Who may call; the app's own level if left out.
+        options: As for `handler`.
+
+    Returns:
+        A blueprint with the functions `glowplug_predict`, at `route`, and `glowplug_inference`, at `v2`.
+    """
+    handle = handler(models, **options)
+    functions: Any = func.Blueprint()  # type: ignore[no-untyped-call]
+
+    def glowplug_predict(req: func.HttpRequest) -> func.HttpResponse:
+        name = req.route_params.get("name")
+        return handle(req, f"{PREDICT}/{name}" if name else PREDICT)
+
+    def glowplug_inference(req: func.HttpRequest) -> func.HttpResponse:
+        return handle(req)
+
+    # What follows a route may be missing.
+    at_route = functions.route(f"{route}/{{name?}}", methods=["POST"], auth_level=auth_level)
+    at_route(glowplug_predict)
+    at_v2 = functions.route("v2/{*path}", methods=["GET", "HEAD", "POST"], auth_level=auth_level)
+    at_v2(glowplug_inference)
+    return functions  # type: ignore[no-any-return]
+
+
+def message_handler(
+    model: Model | str | os.PathLike[str],
+    deliver: Callable[[Any, Any], object],
+    *,
+    reject: Callable[[Problem, Any], object] | None = None,
+    limits: Limits | None = None,
+    **options: Any,
+) -> Callable[[Any], None]:
+    """Make the body of a function for messages of Queue Storage, Service Bus or Event Hubs: rows as JSON in each.
+
+    A message whose rows do not fit the model is rejected and not delivered again; whatever else fails, such as `deliver`,
+    makes the platform deliver it again.
+
+    Args:
+        model: A model, or the path of one; it is loaded here and now.
+        deliver: Called with the predictions, as plain Python, and the message.
+        reject: Called with what is wrong (a `Problem`) and the message; without it, that is logged.
+        limits: What is too large to be looked at.
+        options: `method`, `before`, `after`, `timeout` and `fallback`, as for the handlers of other functions.
+    """
+    scorer = MessageScorer(model, deliver, reject=reject, limits=limits, **options)
+
+    def handle(msg: Any) -> None:
+        for message in msg if isinstance(msg, list) else [msg]:
+            scorer.score(message.get_body(), message)
+
+    return handle
