@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-MODEL = models.mlp()
+MODEL = models.mlp(hidden=28)
 ROWS = np.random.default_rng(0).normal(size=(4, 30)).astype(np.float32)
 BODY = json.dumps(ROWS.tolist()).encode()
 
