@@ -26,7 +26,7 @@ from glowplug.serve.http import Limits
 from serving import Server, counting_loop, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 DATATYPES = {
@@ -457,7 +457,14 @@ class Caller:
         self.app = app
 
     async def ask(
-        self, method: str, path: str, body: bytes = b"", root: str = "", gone: asyncio.Event | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        root: str = "",
+        *,
+        gone: asyncio.Event | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> tuple[int, dict[bytes, bytes], bytes] | None:
         """The answer, or nothing for a client that goes before it."""
         got: list[Any] = []
@@ -472,7 +479,7 @@ class Caller:
         async def send(message: Any) -> None:
             got.append(message)
 
-        scope = {"type": "http", "method": method, "path": root + path, "root_path": root, "headers": []}
+        scope = {"type": "http", "method": method, "path": root + path, "root_path": root, "headers": headers}
         await self.app(scope, receive, send)
         return (got[0]["status"], dict(got[0]["headers"]), got[1]["body"]) if got else None
 
@@ -558,6 +565,54 @@ def test_time_in_the_queue_counts() -> None:
         await client.app.drain()
 
     asyncio.run(all_of_it())
+
+
+def test_whoever_sends_slowly_takes_no_place_from_others() -> None:
+    client = Caller(asgi.app(glowplug.load(HOSTED["mlp"]), concurrency=1, queue=0))
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def unanswered(_: Any) -> None:
+        pytest.fail("nothing was asked yet")
+
+    async def all_of_it() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+        slow = [asyncio.create_task(client.app(dict(scope), never, unanswered)) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert (await client.score(1))[0] == 200
+        for task in slow:
+            task.cancel()
+        await client.app.drain()
+
+    asyncio.run(all_of_it())
+
+
+def test_deadline_on_the_event_loop_is_the_answer() -> None:
+    app = asgi.app(glowplug.load(HOSTED["loop"]), timeout=0.009, fallback=[-1])
+    client = Caller(app)
+
+    async def count(steps: int) -> bytes:
+        answer = await client.ask("POST", "/predict", b"[%d]" % steps)
+        assert answer is not None
+        assert answer[0] == 200
+        return answer[2]
+
+    async def all_of_it() -> None:
+        while app._pace._left.get(("/predict", None)) != 0:
+            assert await count(5) in {b"[5]", b"[-1]"}
+        assert await count(10**12) == b"[-1]"
+        await app.drain()
+
+    asyncio.run(all_of_it())
+
+
+def test_header_that_comes_twice() -> None:
+    client = Caller(asgi.app(glowplug.load(HOSTED["mlp"])))
+    twice = [(b"content-encoding", b"gzip"), (b"content-type", b"text/json"), (b"Content-Encoding", b"gzip")]
+    answer = asyncio.run(client.ask("POST", "/predict", gzip.compress(gzip.compress(row(1).encode())), headers=twice))
+    assert answer is not None
+    assert answer[0] == 200, answer
 
 
 def test_bodies_share_the_memory_there_is_for_them() -> None:

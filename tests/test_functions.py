@@ -175,6 +175,29 @@ def test_what_is_not_rejected_by_the_user_is_logged(caplog: pytest.LogCaptureFix
     assert "got 1 values, expected 30" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ([7], "cannot be computed"),
+        ({"message": {"data": 5}}, "not base64"),
+        ({"message": {"data": "Ww==", "attributes": [1]}}, "no JSON"),
+        (None, "null"),
+        (b"\xff", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+    ],
+)
+def test_event_that_can_never_be_scored_does_not_come_again(data: Any, says: str) -> None:
+    rejected: list[Problem] = []
+    handle = gcp.event_handler(
+        glowplug.load(models.gather_from_input()),
+        lambda *_: pytest.fail("there is nothing to deliver"),
+        reject=lambda problem, _: rejected.append(problem),
+    )
+    handle(CloudEvent({"type": "t", "source": "s"}, data))
+    (problem,) = rejected
+    assert says in problem.detail
+
+
 def test_handler_fails_where_it_is_made() -> None:
     with pytest.raises(glowplug.ModelNotFoundError):
         gcp.handler("missing.onnx")

@@ -15,7 +15,6 @@ from time import monotonic, perf_counter
 from glowplug._core import usable_resources
 from glowplug.errors import DeadlineExceeded, DependencyError, OptionError, OptionTypeError
 from glowplug.serve.http import Limits, Problem, Request, Response
-from glowplug.serve.open_inference import refused
 from glowplug.serve.pace import MOST_SECONDS, Pace
 from glowplug.serve.scoring import Measure
 from glowplug.serve.service import Service
@@ -151,9 +150,7 @@ class App:
         held = 0
         try:
             self.service.limits.check_length(request.headers.get("content-length"))
-            if self._active >= self._most:
-                raise Problem(503, f"got a request while {self._active} others run and wait", headers=RETRY_AFTER)
-            self._active += 1
+            self._check_active()
             try:
                 async with asyncio.timeout(BODY_SECONDS):
                     chunks = []
@@ -170,9 +167,14 @@ class App:
                         more = message.get("more_body", False)
                 request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
                 chunks.clear()
-                return await self._run(request, arrived, receive)
+                # Whoever sends slowly, or never all, takes no place from the others until here.
+                self._check_active()
+                self._active += 1
+                try:
+                    return await self._run(request, arrived, receive)
+                finally:
+                    self._active -= 1
             finally:
-                self._active -= 1
                 self._held -= held
         except TimeoutError:
             problem = Problem(408, f"got no whole body in {BODY_SECONDS:.0f} seconds", headers={"connection": "close"})
@@ -180,7 +182,7 @@ class App:
             problem = error
             if problem.status == 413 and not await self._discard(request, receive):  # noqa: PLR2004
                 problem.headers["connection"] = "close"
-        return self._refused(request, problem)
+        return self.service.refused(request, problem)
 
     async def _discard(self, request: Request, receive: Receive) -> bool:
         """Pass over the rest of a refused body, unless that is too much.
@@ -203,6 +205,11 @@ class App:
         except TimeoutError:
             pass
         return False
+
+    def _check_active(self) -> None:
+        """Refuse a request for which there is neither a thread nor a place to wait for one."""
+        if self._active >= self._most:
+            raise Problem(503, f"got a request while {self._active} others run and wait", headers=RETRY_AFTER)
 
     def _check_held(self, held: int) -> None:
         """Refuse a body that is too large, or larger than what other bodies leave of the memory for them."""
@@ -228,13 +235,15 @@ class App:
 
     def _at_once(self, request: Request, arrived: float) -> Response | None:
         """Answer on the event loop; `None` if the run was ended because it would block that for too long."""
-        left = MOST_SECONDS
+        left, began = MOST_SECONDS, perf_counter()
         if self.timeout is not None:
             left = min(left, self.timeout - (monotonic() - arrived))
-        measure, began = Measure(), perf_counter()
+        measure = Measure()
         response = self.service.respond(request, timeout=left, measure=measure)
         self._pace.note(request, perf_counter() - began)
-        return None if isinstance(measure.error, DeadlineExceeded) else response
+        # What has no time left is answered with that, and not begun anew.
+        is_ended = left == MOST_SECONDS and isinstance(measure.error, DeadlineExceeded)
+        return None if is_ended else response
 
     async def _wait(self, job: Future[Answer], done: asyncio.Future[Answer], receive: Receive) -> Answer:
         """Wait for a job that waits for a thread, unless its client goes before it begins."""
@@ -255,12 +264,8 @@ class App:
             left = self.timeout - (monotonic() - arrived)
             if left <= 0:
                 problem = Problem(503, "the time was over before a thread was free", headers=RETRY_AFTER)
-                return self._refused(request, problem), 0.0
+                return self.service.refused(request, problem), 0.0
         return self.service.respond(request, timeout=left), perf_counter() - began
-
-    @staticmethod
-    def _refused(request: Request, problem: Problem) -> Response:
-        return refused(problem) if request.path.startswith("/v2/") else problem.response()
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

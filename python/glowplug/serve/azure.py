@@ -115,8 +115,8 @@ def message_handler(
 ) -> Callable[[Any], None]:
     """Make the body of a function for messages of Queue Storage, Service Bus or Event Hubs: rows as JSON in each.
 
-    A message whose rows do not fit the model is rejected and not delivered again; whatever else fails, such as `deliver`,
-    makes the platform deliver it again.
+    A message that the model cannot score is rejected and not delivered again; whatever else fails, such as `deliver`, makes
+    the platform deliver it again.
 
     Args:
         model: A model, or the path of one; it is loaded here and now.

@@ -56,7 +56,7 @@ def handler(
         except Problem as problem:
             # The framework reads what is left of a body into memory, however much that is.
             request.stream = BytesIO()
-            response = problem.response()
+            response = service.refused(came, problem)
         else:
             response = service.respond(came)
         return response.body, response.status, response.headers
@@ -74,7 +74,7 @@ def event_handler(
 ) -> Callable[[CloudEvent], None]:
     """Make a CloudEvent function of a model: rows in an event's data, or in a message of Pub/Sub.
 
-    The data is scored as `Model.predict_json` does. An event whose rows do not fit the model is rejected and not delivered
+    The data is scored as `Model.predict_json` does. An event that the model cannot score is rejected and not delivered
     again; whatever else fails, such as `deliver`, makes the platform deliver it again. Deploy it with the signature type
     `cloudevent`.
 
@@ -92,7 +92,8 @@ def event_handler(
         encoding = None
         if isinstance(data, dict) and isinstance(data.get("message"), dict) and "data" in data["message"]:
             message = data["message"]
-            encoding = (message.get("attributes") or {}).get("content-encoding")
+            attributes = message.get("attributes")
+            encoding = attributes.get("content-encoding") if isinstance(attributes, dict) else None
             try:
                 data = from_base64(message["data"])
             except Problem as problem:

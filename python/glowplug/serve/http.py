@@ -43,7 +43,8 @@ class Request:
     Args:
         method: `"GET"`, `"POST"`, …
         path: The path below the host, without the query.
-        headers: Names in any case to values. Values of a name that came several times are joined with commas.
+        headers: Names in any case to values, or pairs of them. Values of a name that comes several times are joined with
+            commas.
         body: The bytes as they came, still compressed.
     """
 
@@ -54,8 +55,12 @@ class Request:
     ) -> None:
         self.method = method.upper()
         self.path = path
-        pairs = headers.items() if hasattr(headers, "items") else headers
+        pairs = list(headers.items() if hasattr(headers, "items") else headers)
         self.headers = {name.lower(): value for name, value in pairs}
+        if len(self.headers) < len(pairs):
+            self.headers = {
+                name: ", ".join(value for other, value in pairs if other.lower() == name) for name in self.headers
+            }
         self.body = body
 
 
@@ -237,5 +242,5 @@ def from_base64(text: str | bytes) -> bytes:
 
     try:
         return a2b_base64(text, strict_mode=True)
-    except (Error, ValueError) as error:
+    except (Error, TypeError, ValueError) as error:
         raise Problem(400, f"got a body that is not base64: {error}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glowplug.errors import InputError
+from glowplug.errors import DeadlineExceeded, EngineError, InputError
 from glowplug.serve.http import Limits, Problem, decoded
 from glowplug.serve.scoring import Measure, Scorer
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class MessageScorer:
     """Scores messages one by one, and says what became of each.
 
-    A message that can never be scored, because its rows do not fit the model, is not an error of the function: it would come
-    again for ever. It goes to `reject`, or to the log. Everything else that fails is raised, so that the platform delivers
-    the message again.
+    A message that can never be scored, because its rows do not fit the model or the model cannot be computed for them, is not
+    an error of the function: it would come again for ever. It goes to `reject`, or to the log. Everything else that fails is
+    raised, so that the platform delivers the message again.
 
     Args:
         model: A model, or the path of one.
@@ -48,7 +48,9 @@ class MessageScorer:
             if isinstance(body, (bytes, str)):
                 body = _parsed(body if isinstance(body, bytes) else body.encode(), encoding, self.scorer.limits)
             predictions = self.scorer.score(body, measure=measure)
-        except (InputError, Problem) as error:
+        except (EngineError, InputError, Problem) as error:
+            if isinstance(error, DeadlineExceeded):
+                raise
             self.refuse(self.scorer.problem(error), message)
             return
         self._deliver(predictions, message)

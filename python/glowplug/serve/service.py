@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from glowplug.serve.hosted import Models
 from glowplug.serve.http import Limits, Problem
-from glowplug.serve.open_inference import OpenInference
+from glowplug.serve.open_inference import OpenInference, refused
 from glowplug.serve.scoring import Measure
 
 TYPE_CHECKING = False
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from glowplug.serve.http import Request, Response
 
 PREDICT = "/predict"
+
+
+def is_protocol(path: str) -> bool:
+    """Whether a path is one of the Open Inference Protocol's."""
+    return path.startswith("/v2") and path[3:4] in {"", "/"}
 
 
 class Service:
@@ -64,7 +69,7 @@ class Service:
             measure: Is told what it took.
         """
         path = request.path
-        if path.startswith("/v2") and path[3:4] in {"", "/"}:
+        if is_protocol(path):
             return self.inference.respond(request, timeout=timeout, measure=measure)
         measure = measure or Measure()
         try:
@@ -76,6 +81,11 @@ class Service:
             measure.error = error
             return self._unloaded(error)
         return scorer.respond(request, timeout=timeout, measure=measure)
+
+    @staticmethod
+    def refused(request: Request, problem: Problem) -> Response:
+        """The answer to a request that is refused before its body is read."""
+        return refused(problem) if is_protocol(request.path) else problem.response()
 
     def _name(self, path: str) -> str | None:
         """The name of the model that a path asks for; `None` is the only one there is."""
