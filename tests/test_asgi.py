@@ -607,6 +607,26 @@ def test_deadline_on_the_event_loop_is_the_answer() -> None:
     asyncio.run(all_of_it())
 
 
+def test_functions_of_the_users_stay_off_the_event_loop() -> None:
+    threads = set()
+
+    def around(question: Any) -> Iterator[Any]:
+        threads.add(threading.current_thread())
+        scores = yield question
+        return {"risk": scores}
+
+    client = Caller(asgi.app(glowplug.load(HOSTED["mlp"]), around=around))
+
+    async def all_of_it() -> None:
+        for _ in range(10):
+            status, _, body = await client.score(1)
+            assert (status, list(json.loads(body))) == (200, ["risk"])
+        await client.app.drain()
+
+    asyncio.run(all_of_it())
+    assert threading.main_thread() not in threads
+
+
 def test_header_that_comes_twice() -> None:
     client = Caller(asgi.app(glowplug.load(HOSTED["mlp"])))
     twice = [(b"content-encoding", b"gzip"), (b"content-type", b"text/json"), (b"Content-Encoding", b"gzip")]

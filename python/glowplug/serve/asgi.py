@@ -77,7 +77,7 @@ def app(
             run is ended inside the engine.
         limits: What is too large to be looked at: 32 MiB of body, 128 MiB after decompression, a million rows.
         grace: Seconds that running requests have to end when the server stops.
-        options: `method`, `before`, `after` and `fallback`, as for the handlers of functions.
+        options: `method`, `before`, `after`, `around` and `fallback`, as for the handlers of functions.
 
     Raises:
         OptionError: An option has a value outside its range.

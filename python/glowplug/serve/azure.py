@@ -47,7 +47,7 @@ def handler(
         prefix: `extensions.http.routePrefix` of `host.json`.
         limits: What is too large to be looked at.
         timeout: Seconds that a run may take. Then it is ended, and the answer is 503.
-        options: `method`, `before`, `after` and `fallback`, as for the handlers of other functions.
+        options: `method`, `before`, `after`, `around` and `fallback`, as for the handlers of other functions.
 
     Returns:
         A function of a request, and of the path that it is taken for instead of its own.
@@ -123,7 +123,7 @@ def message_handler(
         deliver: Called with the predictions, as plain Python, and the message.
         reject: Called with what is wrong (a `Problem`) and the message; without it, that is logged.
         limits: What is too large to be looked at.
-        options: `method`, `before`, `after`, `timeout` and `fallback`, as for the handlers of other functions.
+        options: `method`, `before`, `after`, `around`, `timeout` and `fallback`, as for the handlers of other functions.
     """
     scorer = MessageScorer(model, deliver, reject=reject, limits=limits, **options)
 

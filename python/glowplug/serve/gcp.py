@@ -37,7 +37,7 @@ def handler(
         models: As for `serve.asgi.app`; they are loaded here and now, while the instance starts.
         limits: What is too large to be looked at.
         timeout: Seconds that a run may take. Then it is ended, and the answer is 503.
-        options: `method`, `before`, `after` and `fallback`, as for the handlers of other functions.
+        options: `method`, `before`, `after`, `around` and `fallback`, as for the handlers of other functions.
 
     Raises:
         GlowplugError: As `load` has it.
@@ -83,7 +83,7 @@ def event_handler(
         deliver: Called with the predictions, as plain Python, and the event.
         reject: Called with what is wrong (a `Problem`) and the event; without it, that is logged.
         limits: What is too large to be looked at.
-        options: `method`, `before`, `after`, `timeout` and `fallback`, as for the handlers of other functions.
+        options: `method`, `before`, `after`, `around`, `timeout` and `fallback`, as for the handlers of other functions.
     """
     scorer = MessageScorer(model, deliver, reject=reject, limits=limits, **options)
 

@@ -50,7 +50,7 @@ class Service:
         self.inference = OpenInference(self.models, limits=self.limits, timeout=timeout)
         self.anywhere = anywhere
         #: Whether no code of the user's is called, which might wait for whatever it likes.
-        self.is_only_ours = options.get("before") is None and options.get("after") is None
+        self.is_only_ours = all(options.get(hook) is None for hook in ("before", "after", "around"))
 
     def load(self) -> None:
         """Load all models, and let each run once.
