@@ -132,11 +132,11 @@ class Models:
             if len(self._all) > 1:
                 raise Problem(404, f"got no name of a model, expected one of {', '.join(self._all)}")
             (name,) = self._all
-        versions = self._all.get(name) or self.versions(name)
-        hosted = versions.get(version or next(iter(versions)))
-        if hosted is None:
-            raise Problem(404, f"got version {version[:40]!r} of {name!r}, expected one of {', '.join(versions)}")
-        return hosted
+        known = self.versions(name)
+        wanted = version or known[0]
+        if wanted not in known:
+            raise Problem(404, f"got version {wanted[:40]!r} of {name!r}, expected one of {', '.join(known)}")
+        return self._all[name][wanted]
 
 
 def _stem(source: object) -> str:
