@@ -6,6 +6,7 @@ pub mod batch;
 pub mod classifier;
 mod contributions;
 pub mod deadline;
+pub mod dense;
 pub mod digest;
 pub mod engine;
 pub mod error;

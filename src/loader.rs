@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::engine::Engine;
 use crate::engine::native::{Explain, NativeEngine};
+use crate::engine::network::NetworkEngine;
 use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::{self, Classes, Format, ModelFacts};
@@ -111,7 +112,7 @@ impl Loader for EngineLoader {
 
 /// What runs an ONNX model.
 enum Chosen {
-    Native(Box<NativeEngine>),
+    Native(Box<dyn Engine>),
     /// ONNX Runtime, and why.
     Runtime(String),
 }
@@ -121,12 +122,16 @@ fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &Mo
     if options.engine == EngineChoice::OnnxRuntime {
         return Ok(Chosen::Runtime("onnxruntime, as asked for".to_owned()));
     }
-    let native = match NativeEngine::unknown(facts) {
-        Some(unknown) => Err(unknown),
-        None => NativeEngine::of_graph(&content(source, name)?, facts, name),
+    let native: std::result::Result<Box<dyn Engine>, String> = if NetworkEngine::is_network(facts) {
+        network(source, name, facts).map(|engine| Box::new(engine) as _)
+    } else {
+        match NativeEngine::unknown(facts) {
+            Some(unknown) => Err(unknown),
+            None => NativeEngine::of_graph(&content(source, name)?, facts, name).map(|engine| Box::new(engine) as _),
+        }
     };
     match native {
-        Ok(engine) => Ok(Chosen::Native(Box::new(engine))),
+        Ok(engine) => Ok(Chosen::Native(engine)),
         Err(unknown) if options.engine == EngineChoice::Native => {
             let problem = format!("cannot be run by glowplug's own engine: {unknown}");
             Err(Error::new(ErrorKind::Unsupported, name, problem, "leave `engine` out to let ONNX Runtime run it"))
@@ -134,6 +139,16 @@ fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &Mo
         Err(unknown) => {
             Ok(Chosen::Runtime(format!("onnxruntime, since glowplug's own engine cannot run it: {unknown}")))
         }
+    }
+}
+
+fn network(source: ModelSource<'_>, name: &str, facts: &ModelFacts) -> std::result::Result<NetworkEngine, String> {
+    if let Some(unknown) = NetworkEngine::unknown(facts) {
+        return Err(unknown);
+    }
+    match source {
+        ModelSource::Bytes(bytes) => NetworkEngine::of_bytes(bytes, facts, name),
+        ModelSource::File(path) => NetworkEngine::of_file(path, facts, name),
     }
 }
 

@@ -134,6 +134,20 @@ impl<'a> FromIterator<&'a str> for Strings {
     }
 }
 
+/// Numbers without padding, for which any bytes stand.
+pub(crate) trait Number: Copy + sealed::Sealed {}
+impl Number for f32 {}
+impl Number for i32 {}
+impl Number for i64 {}
+
+mod sealed {
+    /// Keeps [`super::Number`] to the types for which it is true.
+    pub(crate) trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for i32 {}
+    impl Sealed for i64 {}
+}
+
 /// Plain elements that somebody else owns.
 #[derive(Debug, Clone, Copy)]
 pub struct RawData {
@@ -190,6 +204,27 @@ impl RawData {
         }
         // SAFETY: by the contract of `new` the memory is valid for reads, and `bytes` is borrowed alone.
         unsafe { self.pointer.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        true
+    }
+
+    /// Copies numbers that begin at the element `start` of an input's memory; says whether they are all there.
+    #[allow(unsafe_code)]
+    pub(crate) fn read<T: Number>(self, start: usize, to: &mut [T]) -> bool {
+        let place = start.checked_mul(size_of::<T>()).and_then(|start| self.part(start, size_of_val(to)));
+        let Some(Self { pointer, .. }) = place else { return false };
+        // SAFETY: the part is valid for reads by the contract of `new` and as long as `to`, which is borrowed alone; any
+        // bytes are a number.
+        unsafe { pointer.as_ptr().copy_to_nonoverlapping(to.as_mut_ptr().cast(), size_of_val(to)) };
+        true
+    }
+
+    /// Copies numbers to an output's memory, to begin at its element `start`; says whether there is room for all of them.
+    #[allow(unsafe_code)]
+    pub(crate) fn write<T: Number>(self, start: usize, from: &[T]) -> bool {
+        let place = start.checked_mul(size_of::<T>()).and_then(|start| self.part(start, size_of_val(from)));
+        let Some(Self { pointer, .. }) = place else { return false };
+        // SAFETY: the part is valid for writes by the contract of `new`, as long as `from`, and nobody else looks at it.
+        unsafe { pointer.as_ptr().copy_from_nonoverlapping(from.as_ptr().cast(), size_of_val(from)) };
         true
     }
 

@@ -17,7 +17,8 @@ RUST, PYTHON = ROOT / "src", ROOT / "python" / "glowplug"
 # --- Rust -------------------------------------------------------------------------------------------------------------
 
 #: Module → modules of this crate it may use. A file in a folder that has no row of its own has that of the folder.
-#: `engine` is the trait; `engine/ort` is ONNX Runtime behind it, `engine/native` runs `trees`.
+#: `engine` is the trait; `engine/ort` is ONNX Runtime behind it, `engine/native` runs `trees`, `engine/network` has what is
+#: `dense` run.
 MAY_USE: dict[str, set[str]] = {
     # Leaves: what everything else is made of.
     "error": set(),
@@ -33,6 +34,7 @@ MAY_USE: dict[str, set[str]] = {
     "half": set(),
     "options": {"error"},
     "trees": {"error"},
+    "dense": set(),
     # What a model is.
     "signature": {"error", "tensor"},
     "onnx": {"error"},
@@ -44,6 +46,7 @@ MAY_USE: dict[str, set[str]] = {
     # What runs it.
     "engine": {"error", "signature", "stop", "tensor"},
     "engine/native": {"engine", "error", "onnx", "signature", "stop", "tensor", "trees"},
+    "engine/network": {"dense", "engine", "error", "onnx", "signature", "stop", "tensor"},
     "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "stop", "tensor"},
     "threads": {"error", "fork"},
     "resources": {"error"},
@@ -85,6 +88,7 @@ MAY_USE: dict[str, set[str]] = {
     "loader": {
         "engine",
         "engine/native",
+        "engine/network",
         "engine/ort",
         "error",
         "onnx",
@@ -121,6 +125,7 @@ MAY_USE: dict[str, set[str]] = {
 }
 #: Leaves that are kept free of every other module but the error.
 LEAVES = {
+    "dense",
     "digest",
     "error",
     "fork",
@@ -150,6 +155,8 @@ CRATES: dict[str, set[str]] = {
 }
 #: Files that may hold unsafe code → why.
 UNSAFE = {
+    "dense/instructions.rs": "calls what is compiled for instructions that this processor has",
+    "dense/tile.rs": "loads and stores vectors of numbers",
     "engine/ort/library.rs": "opens a library and changes a variable of the environment",
     "engine/ort/run.rs": "calls the C API",
     "fork.rs": "registers a handler for forks",
@@ -339,6 +346,7 @@ def test_engine_is_known_where_it_is_loaded() -> None:
     assert knows == {"loader", "py/engine"}
     assert {row for row, uses in MAY_USE.items() if "engine" in uses} == {
         "engine/native",
+        "engine/network",
         "engine/ort",
         "loader",
         "session",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -374,10 +375,11 @@ def test_names_of_outputs_and_methods_are_checked(fraud: Path) -> None:
 
 
 def test_other_models_say_what_to_do(fraud: Path, tmp_path: Path) -> None:
-    mlp = glowplug.load(models.mlp())
-    for call in (mlp.contributions, lambda x: mlp.predict(x, output="leaf")):
-        with pytest.raises(glowplug.UnsupportedModelError, match=r"ONNX Runtime runs it(.|\n)*own file"):
-            call(np.zeros((1, 3), np.float32))
+    for engine, reason in (("onnxruntime", "ONNX Runtime runs it"), ("native", "it is a network")):
+        mlp = glowplug.load(models.mlp(), engine=engine)
+        for call in (mlp.contributions, functools.partial(mlp.predict, output="leaf")):
+            with pytest.raises(glowplug.UnsupportedModelError, match=rf"{reason}(.|\n)*own file"):
+                call(np.zeros((1, 3), np.float32))
     # Another content than that of any file.
     of_bytes = glowplug.load(fraud.read_bytes() + b"\n")
     x = np.zeros((1, 4))

@@ -104,10 +104,10 @@ assert not is_mapped()
 glowplug.models(), glowplug.configure(memory_budget=None), glowplug.unload("none")
 assert not is_mapped()
 try:
-    glowplug.load(sys.argv[1], optimization="fast")
+    glowplug.load(sys.argv[1], engine="onnxruntime", optimization="fast")
 except glowplug.OptionError:
     assert not is_mapped()
-glowplug.load(sys.argv[1])
+glowplug.load(sys.argv[1], engine="onnxruntime")
 assert is_mapped()
 """
     python(code, path)
@@ -132,11 +132,11 @@ def facts():
     return len(os.listdir("/proc/self/task")), [name for name in descriptors if "socket:" in name]
 
 before = facts()
-model = glowplug.load(sys.argv[1])
+model = glowplug.load(sys.argv[1], engine="onnxruntime")
 for _ in range(3):
     model.predict(np.zeros((5, 30), np.float32))
 assert facts() == before == (1, []), (before, facts())
-other = glowplug.load(sys.argv[1], threads=3, batch="serial")
+other = glowplug.load(sys.argv[1], engine="onnxruntime", threads=3, batch="serial")
 assert facts() == (3, []), facts()
 print(*sorted(os.listdir("/proc/self/fd")))
 """
@@ -173,7 +173,7 @@ def values():
 
 before = values()
 import glowplug
-glowplug.load(sys.argv[1])
+glowplug.load(sys.argv[1], engine="onnxruntime")
 assert values() == before, (before, values())
 print(*before)
 """
@@ -193,7 +193,7 @@ def test_telemetry_is_off_whatever_the_variable_says(path: Path) -> None:
     code = """
 import os, sys
 import glowplug
-glowplug.load(sys.argv[1])
+glowplug.load(sys.argv[1], engine="onnxruntime")
 print(len(os.listdir("/proc/self/task")))
 """
     assert python(code, path, variables={VARIABLE: "0", "HOME": str(path.parent)}) == "1\n"
@@ -206,7 +206,7 @@ def test_failed_open_leaves_no_variable(path: Path, tmp_path: Path, monkeypatch:
 import os, subprocess, sys
 import glowplug
 try:
-    glowplug.load(sys.argv[1])
+    glowplug.load(sys.argv[1], engine="onnxruntime")
 except glowplug.LibraryError:
     print(subprocess.run([sys.executable, "-c", "import os; print(os.environ.get('{VARIABLE}'))"],
                          capture_output=True, text=True).stdout)
@@ -222,7 +222,7 @@ LOAD = """
 import sys
 import glowplug
 try:
-    model = glowplug.load(sys.argv[1])
+    model = glowplug.load(sys.argv[1], engine="onnxruntime")
 except glowplug.LibraryError as error:
     assert isinstance(error, RuntimeError)
     print(error)
@@ -322,11 +322,11 @@ import os, sys
 import glowplug
 for _ in range(2):
     try:
-        glowplug.load(sys.argv[1])
+        glowplug.load(sys.argv[1], engine="onnxruntime")
     except glowplug.LibraryError:
         print("refused")
 del os.environ["GLOWPLUG_ORT_LIBRARY"]
-glowplug.load(sys.argv[1])
+glowplug.load(sys.argv[1], engine="onnxruntime")
 print("loaded")
 """
     for kind in ("missing", "text", "libm"):

@@ -326,13 +326,18 @@ MLP = models.mlp(FEATURES, 16)
 def test_batches(sizes: list[int], seed: int, dtype: str, oracle: Run) -> None:
     """A model with weights gives a row the same answer in any batch, up to the rounding of sums in another order."""
     rows = np.random.default_rng(seed).normal(0, 3, (sum(sizes), FEATURES)).astype(dtype)
-    model = load(MLP)
+    model, native = glowplug.load(MLP, engine="onnxruntime"), load(MLP)
+    assert native.explain()["engine"] == "native"
     whole = model.predict(rows)
     peer = oracle(MLP, {"x": rows.astype(np.float32)})["y"]
     assert np.array_equal(whole, peer)
     parts = [model.predict(part) for part in np.split(rows, np.cumsum(sizes)[:-1])]
     assert [len(part) for part in parts] == sizes
     assert np.allclose(np.concatenate(parts), whole, rtol=1e-5, atol=1e-6, equal_nan=True)
+    # Its own engine rounds in one order.
+    assert np.allclose(native.predict(rows), whole, rtol=1e-5, atol=1e-6, equal_nan=True)
+    parts = [native.predict(part) for part in np.split(rows, np.cumsum(sizes)[:-1])]
+    assert np.array_equal(np.concatenate(parts), native.predict(rows), equal_nan=True)
 
 
 @given(data=st.data(), shape=shapes(1, 3))

@@ -1,6 +1,7 @@
 //! What executes a model: ONNX Runtime, or we ourselves. The rest of the crate knows only this trait.
 
 pub mod native;
+pub mod network;
 pub mod ort;
 
 use std::path::Path;

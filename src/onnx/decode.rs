@@ -3,7 +3,7 @@
 //! Field numbers are those of `onnx/onnx.proto`. Whatever is not as expected gives `None`: the file then goes to
 //! ONNX Runtime, which says what is wrong with it.
 
-mod tensor;
+pub(super) mod tensor;
 
 pub use tensor::{Array, FullConstant};
 
@@ -224,7 +224,7 @@ fn add_floats(bytes: &[u8], floats: &mut Vec<f32>) -> Option<()> {
     rest.is_empty().then_some(())
 }
 
-fn decode_node(bytes: &[u8]) -> Option<FullNode<'_>> {
+pub(super) fn decode_node(bytes: &[u8]) -> Option<FullNode<'_>> {
     let mut node = FullNode::default();
     for field in fields(bytes) {
         let Field { number, content: Content::Bytes(bytes) } = field? else { continue };
@@ -274,7 +274,7 @@ fn decode_attribute(bytes: &[u8]) -> Option<(&str, Data<'_>)> {
     Some((name, data))
 }
 
-fn decode_port(bytes: &[u8]) -> Option<FullPort<'_>> {
+pub(super) fn decode_port(bytes: &[u8]) -> Option<FullPort<'_>> {
     let mut port = FullPort::default();
     for field in fields(bytes) {
         match field? {

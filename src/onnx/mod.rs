@@ -3,6 +3,7 @@
 mod decode;
 mod features;
 mod graph;
+mod outline;
 mod row_wise;
 mod scan;
 mod sniff;
@@ -10,6 +11,7 @@ mod wire;
 
 pub use decode::{Array, Data, FullConstant, FullDim, FullGraph, FullNode, FullPort, decode};
 pub use graph::{Attribute, Constant, Graph, Input, Node};
+pub use outline::{Outline, Stored};
 pub use row_wise::not_row_wise;
 pub use scan::{Classes, ExternalData, Format, ModelFacts, scan};
 pub use sniff::looks_like;

@@ -77,8 +77,27 @@ struct Parts<'a> {
     texts: Vec<&'a str>,
 }
 
+/// The name and dimensions of a float32 `TensorProto` whose elements were left out, and how many they are.
+pub(in crate::onnx) fn decode_without_elements(bytes: &[u8]) -> Option<(&str, Vec<i64>, usize)> {
+    let (mut name, mut dims, mut is_float) = ("", Vec::new(), false);
+    for field in fields(bytes) {
+        let Field { number, content } = field?;
+        match (number, content) {
+            (1, content) => add_ints(content, &mut dims)?,
+            (2, Content::Varint(number)) => is_float = number == 1,
+            (8, Content::Bytes(bytes)) => name = text(bytes)?,
+            // Elements in a second field, or in another file.
+            (3..=7 | 9..=11 | 13, _) => return None,
+            (14, Content::Varint(location)) if location != 0 => return None,
+            _ => {}
+        }
+    }
+    let count = dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))?;
+    is_float.then_some((name, dims, count))
+}
+
 /// Reads a `TensorProto`.
-pub(super) fn decode(bytes: &[u8]) -> Option<FullConstant<'_>> {
+pub(in crate::onnx) fn decode(bytes: &[u8]) -> Option<FullConstant<'_>> {
     let (mut constant, mut parts, mut element, mut is_elsewhere) =
         (FullConstant::default(), Parts::default(), 0, false);
     for field in fields(bytes) {

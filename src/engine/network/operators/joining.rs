@@ -1,0 +1,101 @@
+//! What joins numbers of a row: along an axis, or of several values.
+
+use crate::dense::Reduction;
+use crate::engine::network::plan::{Known, Planned, Planner, axis_of, float, int, only, slot_of};
+use crate::engine::network::program::Step;
+use crate::engine::network::view::Walk;
+use crate::onnx::FullNode;
+
+pub(super) fn softmax<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> Planned<()> {
+    only(node, &["axis"])?;
+    let from = planner.rows(node, 0)?;
+    let rank = from.dims.len() + 1;
+    // Before version 13 all axes from this one on were one.
+    let axis = axis_of(int(node, "axis", if planner.opset < 13 { 1 } else { -1 })?, rank)?;
+    if axis + 2 != rank {
+        return Err("has an axis that is not the last one".to_owned());
+    }
+    let width = from.dims[axis];
+    let at = planner.owned(from)?;
+    planner.program.steps.push(Step::Softmax { width, at: slot_of(&at)? });
+    planner.name(node, Known::Floats(at))
+}
+
+pub(super) fn layer_normalization<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> Planned<()> {
+    only(node, &["axis", "epsilon", "stash_type"])?;
+    let from = planner.rows(node, 0)?;
+    let axis = axis_of(int(node, "axis", -1)?, from.dims.len() + 1)?;
+    let width: usize = from.dims[axis..].iter().product();
+    let scale = planner.constant(node, 1).and_then(|scale| planner.numbers(scale))?;
+    let bias = match planner.optional(node, 2)? {
+        None => vec![0.0; width],
+        Some(Known::Constant(bias)) => planner.numbers(bias)?,
+        Some(_) => return Err("has a bias that is no constant".to_owned()),
+    };
+    if scale.len() != width || bias.len() != width || int(node, "stash_type", 1)? != 1 {
+        return Err("has a scale or bias that does not fit".to_owned());
+    }
+    let epsilon = float(node, "epsilon", 1e-5)?;
+    let dims = from.dims.clone();
+    let from = slot_of(&planner.whole(from)?)?;
+    let to = planner.floats(dims)?;
+    planner.program.steps.push(Step::Normalize { from, scale, bias, epsilon, to: slot_of(&to)? });
+    planner.name(node, Known::Floats(to))
+}
+
+pub(super) fn reduce<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> Planned<()> {
+    only(node, &["axes", "keepdims", "noop_with_empty_axes"])?;
+    let how = match node.operator {
+        "ReduceSum" => Reduction::Sum,
+        "ReduceMean" => Reduction::Mean,
+        "ReduceMax" => Reduction::Max,
+        _ => Reduction::Min,
+    };
+    let from = planner.rows(node, 0)?;
+    let axes = match planner.optional(node, 1)? {
+        None => node.ints("axes").unwrap_or_default(),
+        Some(Known::Constant(axes)) if node.get("axes").is_none() => axes.ints().unwrap_or_default(),
+        Some(_) => return Err("has axes that are no constant".to_owned()),
+    };
+    let mut axes = axes.iter().map(|axis| axis_of(*axis, from.dims.len() + 1)).collect::<Planned<Vec<usize>>>()?;
+    axes.sort_unstable();
+    let (Some(&first), Some(&last)) = (axes.first(), axes.last()) else {
+        return Err("works along the rows".to_owned());
+    };
+    if last - first + 1 != axes.len() || axes.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err("has axes that do not follow each other".to_owned());
+    }
+    let (count, inner) = (from.dims[first..=last].iter().product(), from.dims[last + 1..].iter().product());
+    let keeps = int(node, "keepdims", 1)? != 0;
+    let kept: &[usize] = if keeps { &vec![1; axes.len()] } else { &[] };
+    let dims = [&from.dims[..first], kept, &from.dims[last + 1..]].concat();
+    let from = slot_of(&planner.whole(from)?)?;
+    let to = planner.floats(dims)?;
+    planner.program.steps.push(Step::Reduce { how, from, count, inner, to: slot_of(&to)? });
+    planner.name(node, Known::Floats(to))
+}
+
+pub(super) fn concat<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> Planned<()> {
+    only(node, &["axis"])?;
+    let views = (0..node.inputs.len()).map(|at| planner.rows(node, at)).collect::<Planned<Vec<_>>>()?;
+    let Some(first) = views.first() else { return Err("has no input".to_owned()) };
+    let axis = axis_of(int(node, "axis", 0)?, first.dims.len() + 1)?;
+    let mut dims = first.dims.clone();
+    dims[axis] = 0;
+    for view in &views {
+        let fits = view.dims.len() == dims.len() && (0..dims.len()).all(|at| at == axis || view.dims[at] == dims[at]);
+        if !fits {
+            return Err("joins values of shapes that do not fit".to_owned());
+        }
+        dims[axis] += view.dims[axis];
+    }
+    let to = planner.floats(dims)?;
+    let (slot, mut start) = (slot_of(&to)?, 0);
+    for from in views {
+        let end = start + from.dims[axis];
+        let walk = Walk::new([&from, &to.part(axis, start..end)]);
+        planner.program.steps.push(Step::Copy { from, walk, to: slot });
+        start = end;
+    }
+    planner.name(node, Known::Floats(to))
+}

@@ -1,0 +1,225 @@
+//! The main graph of a model with its weights left in the file: they are read once, straight into the order of the kernels.
+
+use std::io::{Read, Seek};
+use std::ops::Range;
+
+use super::decode::{FullGraph, decode_node, decode_port, tensor};
+use super::wire::{Content, Malformed, Walker, length_of};
+
+/// Bytes of a tensor that are worth leaving in the file.
+const LARGE: u64 = 1024;
+/// Bytes of one node or port, at most; what is larger holds weights of its own.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A float32 tensor whose elements were left in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its dimensions, none negative.
+    pub dims: Vec<i64>,
+    /// The bytes of its elements, as many as the dimensions say.
+    pub range: Range<u64>,
+}
+
+/// The messages of a graph, without large tensors.
+#[derive(Debug, Default)]
+pub struct Outline {
+    nodes: Vec<Vec<u8>>,
+    constants: Vec<(Vec<u8>, Option<Range<u64>>)>,
+    inputs: Vec<Vec<u8>>,
+    outputs: Vec<Vec<u8>>,
+}
+
+impl Outline {
+    /// Reads a model. Nothing comes back if it is not as expected.
+    pub fn read(mut source: impl Read + Seek) -> Option<Self> {
+        let length = length_of(&mut source).ok()?;
+        let mut walker = Walker::new(source);
+        read(&mut walker, length).ok()?
+    }
+
+    /// The graph without its large tensors, and those. Texts are borrowed.
+    pub fn graph(&self) -> Option<(FullGraph<'_>, Vec<Stored<'_>>)> {
+        let (mut graph, mut stored) = (FullGraph::default(), Vec::new());
+        for bytes in &self.nodes {
+            graph.nodes.push(decode_node(bytes)?);
+        }
+        for (bytes, range) in &self.constants {
+            match range {
+                None => graph.constants.push(tensor::decode(bytes)?),
+                Some(range) => {
+                    let (name, dims, count) = tensor::decode_without_elements(bytes)?;
+                    let is_whole = (count as u64).checked_mul(4) == range.end.checked_sub(range.start);
+                    is_whole.then(|| stored.push(Stored { name, dims, range: range.clone() }))?;
+                }
+            }
+        }
+        for bytes in &self.inputs {
+            graph.inputs.push(decode_port(bytes)?);
+        }
+        for bytes in &self.outputs {
+            graph.outputs.push(decode_port(bytes)?);
+        }
+        Some((graph, stored))
+    }
+}
+
+/// `None` for what is well formed but not known here.
+fn read(walker: &mut Walker<impl Read + Seek>, end: u64) -> Result<Option<Outline>, Malformed> {
+    let mut found = None;
+    while let Some(field) = walker.field(end)? {
+        let Content::Until(stop) = field.content else { continue };
+        if field.number == 7 {
+            // Protobuf would merge two graphs.
+            let None = found else { return Ok(None) };
+            found = graph(walker, stop)?;
+            if found.is_none() {
+                return Ok(None);
+            }
+        }
+        walker.skip_to(stop)?;
+    }
+    Ok(found)
+}
+
+fn graph(walker: &mut Walker<impl Read + Seek>, end: u64) -> Result<Option<Outline>, Malformed> {
+    let mut outline = Outline::default();
+    while let Some(field) = walker.field(end)? {
+        let Content::Until(stop) = field.content else { continue };
+        let list = match field.number {
+            1 => &mut outline.nodes,
+            5 => {
+                match constant(walker, stop)? {
+                    Some(constant) => outline.constants.push(constant),
+                    None => return Ok(None),
+                }
+                continue;
+            }
+            11 => &mut outline.inputs,
+            12 => &mut outline.outputs,
+            // A sparse initializer.
+            15 => return Ok(None),
+            _ => {
+                walker.skip_to(stop)?;
+                continue;
+            }
+        };
+        if stop.saturating_sub(walker.position()) > MOST_BYTES {
+            return Ok(None);
+        }
+        list.push(walker.bytes(stop)?);
+    }
+    Ok(Some(outline))
+}
+
+/// A tensor's message without its large data, and where that is.
+fn constant(
+    walker: &mut Walker<impl Read + Seek>,
+    end: u64,
+) -> Result<Option<(Vec<u8>, Option<Range<u64>>)>, Malformed> {
+    let (mut message, mut stored) = (Vec::new(), None);
+    while let Some(field) = walker.field(end)? {
+        match field.content {
+            Content::Varint(value) => {
+                put_varint(&mut message, field.number << 3);
+                put_varint(&mut message, value);
+            }
+            // Floats one by one, which nobody writes.
+            Content::Fixed => return Ok(None),
+            Content::Until(stop) => {
+                let start = walker.position();
+                // Floats as bytes, or packed, which is the same.
+                if matches!(field.number, 4 | 9) && stop - start > LARGE {
+                    if stored.replace(start..stop).is_some() {
+                        return Ok(None);
+                    }
+                    walker.skip_to(stop)?;
+                    continue;
+                }
+                if stop - start > MOST_BYTES {
+                    return Ok(None);
+                }
+                put_varint(&mut message, field.number << 3 | 2);
+                put_varint(&mut message, stop - start);
+                message.extend(walker.bytes(stop)?);
+            }
+        }
+    }
+    Ok(Some((message, stored)))
+}
+
+fn put_varint(message: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        message.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    message.push((value & 0x7f) as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    /// A field of bytes.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut message = vec![number << 3 | 2];
+        put_varint(&mut message, bytes.len() as u64);
+        message.extend(bytes);
+        message
+    }
+
+    fn tensor(name: &[u8], count: usize, number: u8) -> Vec<u8> {
+        let mut dims = vec![1 << 3];
+        put_varint(&mut dims, count as u64);
+        [dims, vec![2 << 3, 1], field(8, name), field(number, &vec![0; count * 4])].concat()
+    }
+
+    #[test]
+    fn large_weights_stay_in_the_file() {
+        for number in [4, 9] {
+            let node = [field(1, b"x"), field(2, b"y"), field(4, b"Relu")].concat();
+            let graph =
+                [field(1, &node), field(5, &tensor(b"few", 3, number)), field(5, &tensor(b"many", 900, number))];
+            let model = [vec![8, 8], field(7, &graph.concat())].concat();
+            let outline = Outline::read(Cursor::new(&model)).unwrap();
+            let (graph, stored) = outline.graph().unwrap();
+            assert_eq!((graph.nodes[0].operator, &graph.nodes[0].inputs[..]), ("Relu", &["x"][..]));
+            assert_eq!((graph.constants[0].name, graph.constants[0].floats()), ("few", Some(&[0.0; 3][..])));
+            let range = model.len() as u64 - 3600..model.len() as u64;
+            assert_eq!(stored, [Stored { name: "many", dims: vec![900], range }]);
+            assert_eq!(graph.constants.len(), 1);
+        }
+    }
+
+    #[test]
+    fn large_tensors_that_are_not_plain_float32_are_left_to_others() {
+        let many = tensor(b"w", 900, 9);
+        let other_count = [vec![1 << 3, 2], many.clone()].concat();
+        let of_doubles = [many.clone(), vec![2 << 3, 11]].concat();
+        let elsewhere = [many.clone(), vec![14 << 3, 1]].concat();
+        let twice = [many, field(4, &[0; 4])].concat();
+        for tensor in [other_count, of_doubles, elsewhere, twice] {
+            let outline = Outline::read(Cursor::new(&field(7, &field(5, &tensor)))).unwrap();
+            assert!(outline.graph().is_none(), "{tensor:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_expected_is_left_to_others() {
+        let twice = [field(9, &[0; 2000]), field(9, &[0; 2000])].concat();
+        let cases = [
+            vec![],
+            vec![8, 8],
+            field(7, &field(15, b"")),
+            field(7, &field(5, &twice)),
+            field(7, &field(5, &[4 << 3 | 5, 0, 0, 0, 0])),
+            [field(7, b""), field(7, b"")].concat(),
+            field(7, b"\xff"),
+        ];
+        for case in cases {
+            assert!(Outline::read(Cursor::new(&case)).is_none(), "{case:?}");
+        }
+    }
+}
