@@ -9,7 +9,7 @@ pub(super) const NARROW: usize = 16;
 /// Floats of a cache line, where panels begin.
 const LINE: usize = 16;
 
-/// A matrix `[depth, columns]`, cut into panels of [`WIDE`] columns: each has the numbers of one depth after the other.
+/// A matrix `[depth, columns]`, cut into panels of 32 columns: each has the numbers of one depth after the other.
 #[derive(Debug, Default)]
 pub struct Panels {
     depth: usize,
