@@ -60,6 +60,15 @@ pub fn pool(size: usize) -> Result<Workers> {
     Ok(Workers(pool))
 }
 
+/// Lets the pool's threads end as soon as they have nothing to do; whoever needs them next starts them anew.
+pub fn park() {
+    if let Some(old) = POOL.swap(None)
+        && old.generation != fork::generation()
+    {
+        std::mem::forget(old);
+    }
+}
+
 impl Workers {
     /// Calls `here` on this thread and `work` on up to `helpers` threads of the pool, and waits for all of them.
     pub fn share(&self, helpers: usize, work: impl Fn() + Sync, here: impl FnOnce()) {
@@ -111,6 +120,19 @@ impl Drop for Permits {
 mod tests {
     use super::*;
     use std::sync::Mutex;
+
+    #[test]
+    fn parked_threads_come_back() {
+        let before = pool(1).unwrap();
+        park();
+        let after = pool(1).unwrap();
+        let count = Mutex::new(0);
+        // Who still has the old ones may use them to the end.
+        for workers in [before, after] {
+            workers.share(1, || *count.lock().unwrap() += 1, || {});
+        }
+        assert_eq!(*count.lock().unwrap(), 2);
+    }
 
     #[test]
     fn work_is_shared() {

@@ -74,3 +74,81 @@ def event_bridge(detail: Any, *, source: str = "shop.payments", kind: str = "Pay
         "resources": [],
         "detail": detail,
     }
+
+
+def sqs(*bodies: str, groups: list[str] | None = None) -> dict[str, Any]:
+    """Of a queue; with `groups` of a FIFO queue. Messages are called m0, m1, …"""
+    records: list[dict[str, Any]] = []
+    for index, body in enumerate(bodies):
+        attributes = {"ApproximateReceiveCount": "1", "SentTimestamp": "1545082649183"}
+        if groups is not None:
+            attributes |= {"MessageGroupId": groups[index], "SequenceNumber": str(index)}
+        records.append(
+            {
+                "messageId": f"m{index}",
+                "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
+                "body": body,
+                "attributes": attributes,
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-2:123456789012:payments" + ("" if groups is None else ".fifo"),
+                "awsRegion": "us-east-2",
+            }
+        )
+    return {"Records": records}
+
+
+def sns(*messages: str) -> dict[str, Any]:
+    about = {"Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:123456789012:payments", "Subject": None}
+    return {
+        "Records": [
+            {"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": about | {"MessageId": "95", "Message": message}}
+            for message in messages
+        ]
+    }
+
+
+def kinesis(*data: bytes) -> dict[str, Any]:
+    """Of a shard; sequence numbers are 0, 1, …"""
+    return {
+        "Records": [
+            {
+                "kinesis": {
+                    "partitionKey": "p",
+                    "sequenceNumber": str(index),
+                    "data": base64.b64encode(part).decode(),
+                    "approximateArrivalTimestamp": 1545084650.987,
+                },
+                "eventSource": "aws:kinesis",
+                "eventID": f"shardId-000000000006:{index}",
+                "eventName": "aws:kinesis:record",
+            }
+            for index, part in enumerate(data)
+        ]
+    }
+
+
+def dynamodb(*images: dict[str, Any] | None) -> dict[str, Any]:
+    """Of a table's stream, with the new image of each item; `None` for one that is gone."""
+    records: list[dict[str, Any]] = []
+    for index, image in enumerate(images):
+        change: dict[str, Any] = {"Keys": {"id": {"N": str(index)}}, "SequenceNumber": str(index)}
+        change |= {"StreamViewType": "NEW_IMAGE"} | ({} if image is None else {"NewImage": image})
+        name = "REMOVE" if image is None else "MODIFY"
+        records.append({"eventSource": "aws:dynamodb", "eventName": name, "dynamodb": change})
+    return {"Records": records}
+
+
+def s3(bucket: str, *keys: str, name: str = "ObjectCreated:Put") -> dict[str, Any]:
+    """Of a bucket's notifications; keys are encoded as in URLs."""
+    return {
+        "Records": [
+            {
+                "eventVersion": "2.1",
+                "eventSource": "aws:s3",
+                "eventName": name,
+                "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 1024, "sequencer": "0A1B2C"}},
+            }
+            for key in keys
+        ]
+    }

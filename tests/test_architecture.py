@@ -120,6 +120,7 @@ MAY_USE: dict[str, set[str]] = {
         "session",
         "signature",
         "tensor",
+        "threads",
     },
     "py/engine": {"engine/ort", "error", "loader"},
 }
@@ -473,9 +474,9 @@ IMPORTS: dict[str, set[str]] = {
     "serve.hooks": {"errors"},
     "serve.scoring": {"errors", "model", "serve.http"},
     "serve.warm": {"errors"},
+    "serve.batches": {"errors", "serve.scoring"},
     "serve.aws_lambda": {"serve.aws_lambda.function"},
-    "serve.aws_lambda.triggers": set(),
-    "serve.aws_lambda.web": {"serve.aws_lambda.triggers", "serve.http"},
+    "serve.aws_lambda.attributes": {"errors"},
     "serve.aws_lambda.function": {
         "errors",
         "serve.aws_lambda.triggers",
@@ -493,18 +494,40 @@ IMPORTS: dict[str, set[str]] = {
     "serve.azure": {"serve.http", "serve.messages", "serve.service"},
     "serve.server": set(),
     "serve.__main__": {"errors", "serve.asgi", "serve.http", "serve.scoring"},
+    "serve.aws_lambda.lifecycle": {"_core"},
+    "serve.aws_lambda.objects": {"errors", "serve.batches", "serve.csv_rows", "serve.scoring"},
+    "serve.aws_lambda.records": {
+        "errors",
+        "serve.aws_lambda.function",
+        "serve.aws_lambda.triggers",
+        "serve.batches",
+        "serve.http",
+    },
+    "serve.aws_lambda.snapshots": {"serve.aws_lambda.lifecycle"},
+    "serve.aws_lambda.triggers": set(),
+    "serve.aws_lambda.web": {"serve.aws_lambda.triggers", "serve.http"},
 }
 #: Module → leaves that it imports inside the functions that need them.
 LAZY_IMPORTS: dict[str, set[str]] = {
     "model": {"display", "inputs"},
     "registry": {"display"},
     "serve.scoring": {"serve.csv_rows", "serve.hooks", "serve.npy"},
-    "serve.aws_lambda.function": {"serve.aws_lambda.web", "serve.http"},
     "serve.asgi": {"serve.server"},
+    "serve.aws_lambda.function": {
+        "serve.aws_lambda.lifecycle",
+        "serve.aws_lambda.objects",
+        "serve.aws_lambda.records",
+        "serve.aws_lambda.web",
+        "serve.http",
+    },
+    "serve.aws_lambda.lifecycle": {"serve.aws_lambda.snapshots", "serve.warm"},
+    "serve.aws_lambda.records": {"serve.aws_lambda.attributes", "serve.http"},
 }
 #: Leaf → packages of others at its top.
 THIRD_PARTY: dict[str, set[str]] = {
     "inputs": {"numpy"},
+    "serve.aws_lambda.objects": {"boto3"},
+    "serve.aws_lambda.snapshots": {"snapshot_restore_py"},
     "serve.npy": {"numpy"},
     "lab.child": {"awslambdaric"},
     "lab.trace": {"awslambdaric"},

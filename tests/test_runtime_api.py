@@ -52,11 +52,14 @@ def handler(event, context):
 def client(
     folder: Path, api: RuntimeApi, handler: str = HANDLER, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The real client in a process of its own, until the end of the block."""
+    """The real client in a process of its own, until the end of the block; its log is the file `log`."""
     (folder / "function.py").write_text(handler)
     environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": api.address, **variables}
     command = [sys.executable, "-m", "awslambdaric", "function.handler"]
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE) as process:
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=log) as process,
+    ):
         watch = threading.Thread(target=lambda: api.gone(f"the client ended with {process.wait()}"))
         watch.start()
         try:

@@ -3,6 +3,7 @@
 mod answer;
 mod binary;
 mod body;
+mod each;
 mod infer;
 mod parameters;
 mod protocol;
@@ -23,6 +24,7 @@ use crate::session::{Session, View};
 use crate::tensor::{InputTensor, OutputRequest, Value};
 use answer::Answer;
 pub use body::{Body, Form, read};
+pub use each::predict_each;
 pub use infer::{Inference, infer, inferable};
 pub use parameters::Place;
 pub use protocol::Wanted;

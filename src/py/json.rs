@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString};
 
 use crate::batch::Watch;
 use crate::error::{Error, ErrorKind};
@@ -59,6 +59,37 @@ fn interruptible<T: Send>(py: Python<'_>, work: impl FnOnce(&mut Watch<'_>) -> R
         Some(error) => Err(error),
         None => Ok(done?),
     }
+}
+
+/// The answers to many bodies, in one run where that is the same: for each its bytes, or the exception that it would raise.
+pub(super) fn predict_each<'py>(
+    session: &Session,
+    bodies: &Bound<'py, PyList>,
+    terms: &Terms<'_>,
+) -> PyResult<(Bound<'py, PyList>, Cost)> {
+    let py = bodies.py();
+    let bodies: Vec<_> = bodies.iter().collect();
+    let texts = bodies.iter().map(|body| text(body)).collect::<PyResult<Vec<_>>>()?;
+    let mut raised = None;
+    let (answers, cost) = py.detach(|| {
+        json::predict_each(session, &texts, terms, &mut |_| {
+            #[allow(clippy::redundant_closure_for_method_calls)]
+            let checked = Python::attach(|py| py.check_signals());
+            raised = checked.err();
+            raised.is_none()
+        })
+    });
+    if let Some(error) = raised {
+        return Err(error);
+    }
+    let list = PyList::empty(py);
+    for answer in answers {
+        match answer {
+            Ok(text) => list.append(PyBytes::new(py, &text))?,
+            Err(error) => list.append(PyErr::from(error).into_value(py))?,
+        }
+    }
+    Ok((list, cost))
 }
 
 fn text<'a>(body: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {

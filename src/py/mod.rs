@@ -27,7 +27,7 @@ mod _core {
     #[pymodule_export]
     use super::report::{configure, models, unload_path};
     #[pymodule_export]
-    use super::resources::usable_resources;
+    use super::resources::{park, usable_resources};
     #[pymodule_export]
     use super::spec::TensorSpec;
 

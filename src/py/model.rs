@@ -8,7 +8,7 @@ use std::time::Duration;
 use numpy::PyUntypedArray;
 use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use smallvec::SmallVec;
 
 use super::array;
@@ -395,6 +395,23 @@ impl ModelHandle {
     #[getter]
     fn inferable(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
         Ok(crate::json::inferable(&*self.session(py)?))
+    }
+
+    /// The answers to bodies, in one run as far as that is the same; an exception in the place of an answer is one body's.
+    fn measured_each<'py>(
+        &self,
+        bodies: &Bound<'py, PyList>,
+        method: &str,
+        timeout: Option<&Bound<'py, PyAny>>,
+        most_rows: usize,
+    ) -> PyResult<(Bound<'py, PyList>, Took)> {
+        let py = bodies.py();
+        let (method, deadline) = (Method::named(method)?, deadline(timeout)?);
+        let session = self.asked(py, method)?;
+        let terms = Terms { features: self.feature_names(&session)?, method, deadline, most_rows };
+        let (answers, cost) = json::predict_each(&session, bodies, &terms)?;
+        report::log_notices(py, &session)?;
+        Ok((answers, took(cost)))
     }
 
     /// Inputs, in the model's order.

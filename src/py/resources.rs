@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::resources::{self, Source};
+use crate::threads;
 
 /// CPUs, memory and threads, and where each limit was found; `refresh` looks again.
 #[pyfunction]
@@ -18,6 +19,12 @@ pub(super) fn usable_resources(py: Python<'_>, refresh: bool) -> PyResult<Bound<
     let sources = found.sources.iter().map(|source| source_entry(py, source)).collect::<PyResult<Vec<_>>>()?;
     entry.set_item("sources", PyList::new(py, sources)?)?;
     Ok(entry)
+}
+
+/// Ends threads that wait for work; they come back when there is some.
+#[pyfunction]
+pub(super) fn park(py: Python<'_>) {
+    py.detach(threads::park);
 }
 
 fn source_entry<'py>(py: Python<'py>, source: &Source) -> PyResult<Bound<'py, PyDict>> {

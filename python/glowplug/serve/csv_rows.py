@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from glowplug.model import Model
 
 
-def csv_rows(lines: Iterable[str], model: Model) -> tuple[Iterator[Any], bool]:
+def csv_rows(lines: Iterable[str], model: Model, *, keep_going: bool = False) -> tuple[Iterator[Any], bool]:
     """Read rows of CSV as plain Python.
 
     The first line is a header if one of its cells is the name of a feature or input, or if the model takes only numbers and
     none of its cells is one. Columns may then come in any order. An empty cell is a missing value.
+
+    Args:
+        lines: The lines, with their ends.
+        model: Whose names and dtypes cells have.
+        keep_going: Give an `InputError` in the place of a row that does not fit the model, and go on.
 
     Returns:
         The rows, read as they are asked for, and whether there is a header.
@@ -37,9 +42,9 @@ def csv_rows(lines: Iterable[str], model: Model) -> tuple[Iterator[Any], bool]:
         raise _no_csv(reader.line_num, error) from None
     has_header = _is_header(first, kinds, names)
     converters = [_converter(kinds[names.index(name)]) if name in names else str for name in first]
-    return _rows(
-        reader, first, has_header, converters if has_header else [_converter(kind) for kind in kinds]
-    ), has_header
+    if not has_header:
+        converters = [_converter(kind) for kind in kinds]
+    return _rows(reader, first, has_header, converters, keep_going=keep_going), has_header
 
 
 def _columns(model: Model) -> tuple[list[str], list[str]]:
@@ -88,21 +93,33 @@ def _whole(cell: str) -> int | bool | None:
 
 
 def _rows(
-    reader: Any, first: list[str], has_header: bool, converters: list[Callable[[str], Any]]
-) -> Iterator[list[Any] | dict[str, Any]]:
+    reader: Any, first: list[str], has_header: bool, converters: list[Callable[[str], Any]], *, keep_going: bool
+) -> Iterator[list[Any] | dict[str, Any] | InputError]:
     row = 0
     try:
         for cells in reader if has_header else chain([first], reader):
             if not cells:
                 continue
-            if has_header and len(cells) != len(first):
-                problem = f"got {len(cells)} cells, expected {len(first)} as in the header"
-                raise placed(InputError.about(f"row {row} of the CSV body", problem, "give each column a cell"), row)
-            values = _converted(cells, converters, row)
-            yield dict(zip(first, values, strict=True)) if has_header else values
+            try:
+                yield _row(cells, first if has_header else None, converters, row)
+            except InputError as error:
+                if not keep_going:
+                    raise
+                yield error
             row += 1
     except (csv.Error, UnicodeDecodeError) as error:
         raise placed(_no_csv(reader.line_num, error), row) from None
+
+
+def _row(
+    cells: list[str], header: list[str] | None, converters: list[Callable[[str], Any]], row: int
+) -> list[Any] | dict[str, Any]:
+    if header is None:
+        return _converted(cells, converters, row)
+    if len(cells) != len(header):
+        problem = f"got {len(cells)} cells, expected {len(header)} as in the header"
+        raise placed(InputError.about(f"row {row} of the CSV body", problem, "give each column a cell"), row)
+    return dict(zip(header, _converted(cells, converters, row), strict=True))
 
 
 def _converted(cells: list[str], converters: list[Callable[[str], Any]], row: int) -> list[Any]:

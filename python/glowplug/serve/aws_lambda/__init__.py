@@ -4,6 +4,6 @@
 >>> lambda_handler = handler("fraud.onnx")  # doctest: +SKIP
 """
 
-from glowplug.serve.aws_lambda.function import Call, Handler, handler
+from glowplug.serve.aws_lambda.function import Call, Delivery, Handler, handler
 
-__all__ = ("Call", "Handler", "handler")
+__all__ = ("Call", "Delivery", "Handler", "handler")

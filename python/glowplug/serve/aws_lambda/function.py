@@ -5,8 +5,8 @@ from __future__ import annotations
 from os import environ
 from time import perf_counter_ns
 
-from glowplug.errors import OptionError
-from glowplug.serve.aws_lambda.triggers import DIRECT, EVENT_BRIDGE, ITEMS, WEB, trigger_of
+from glowplug.errors import OptionError, OptionTypeError
+from glowplug.serve.aws_lambda.triggers import BATCHES, DIRECT, EVENT_BRIDGE, ITEMS, S3, WEB, trigger_of
 from glowplug.serve.http import Limits
 from glowplug.serve.scoring import NO_FALLBACK, Measure, Scorer
 from glowplug.serve.warm import warm as warm_up
@@ -14,9 +14,11 @@ from glowplug.serve.warm import warm as warm_up
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from typing import Any, Protocol
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol, TypeAlias
 
     from glowplug.model import Model
+    from glowplug.serve.aws_lambda.objects import Store
     from glowplug.serve.hooks import Around
     from glowplug.serve.scoring import After, Before, Method
 
@@ -27,11 +29,15 @@ if TYPE_CHECKING:
             """Take what one invocation was: see `Handler.__call__`."""
 
         def flush(self) -> object:
-            """Send what was taken."""
+            """Send what was taken: the environment is about to end."""
 
+    Deliver: TypeAlias = Callable[[list["Delivery"]], Iterable["Delivery"] | None]
+    Reject: TypeAlias = Callable[[dict[str, Any], Exception], object]
 
 #: Bytes of a body: Lambda's own limit, with room for what is not counted in it.
 MOST_BODY = 8 * 2**20
+#: Options that are the handler's own, and not its scorer's.
+_ENDS = ("margin", "deliver", "reject", "output", "telemetry")
 
 
 class Call:
@@ -45,6 +51,16 @@ class Call:
         self.record = record
 
 
+class Delivery:
+    """What is delivered of one record: `record` as it came, and the `answer` to it."""
+
+    __slots__ = ("answer", "record")
+
+    def __init__(self, record: dict[str, Any], answer: Any) -> None:
+        self.record = record
+        self.answer = answer
+
+
 def handler(
     model: Model | str | os.PathLike[str],
     *,
@@ -55,6 +71,9 @@ def handler(
     timeout: float | None = None,
     margin: float = 0.2,
     fallback: Any = NO_FALLBACK,
+    deliver: Deliver | None = None,
+    reject: Reject | None = None,
+    output: str | None = None,
     warm: float = 5.0,
     telemetry: Telemetry | None = None,
 ) -> Handler:
@@ -80,6 +99,11 @@ def handler(
         timeout: Seconds that a run may take, if less than the invocation has left.
         margin: Seconds of an invocation's time that are kept for answering.
         fallback: The answer, as plain Python, where a deadline ended the run.
+        deliver: Takes the answers to the records of one queue, stream or topic, all at once, and gives those back that have to
+            come again, if any. If it raises, all come again.
+        reject: Takes a record that can never be scored, and what is wrong with it, to be put away; it does not come again.
+            Without it such records are reported as failed, and come as often as the queue or stream is configured.
+        output: Where the predictions of objects in S3 go, `"s3://bucket/prefix"`; left out, beside each object.
         warm: Seconds that the first run of the model may take; 0 for none. Its values are made up from the signature.
         telemetry: Is told what each invocation took.
 
@@ -90,6 +114,13 @@ def handler(
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
             subject, problem = f"option `{name}`", f"got {value!r}, expected seconds of at least 0"
             raise OptionError.about(subject, problem, f"leave `{name}` out")
+    for name, hook in (("deliver", deliver), ("reject", reject)):
+        if hook is not None and not callable(hook):
+            subject, problem = f"option `{name}`", f"got {type(hook).__name__}, expected a function"
+            raise OptionTypeError.about(subject, problem, "pass a function, or leave it out")
+    if output is not None and not (isinstance(output, str) and output.startswith("s3://") and output[5:].strip("/")):
+        subject, problem = "option `output`", f"got {output!r}, expected s3://bucket/prefix"
+        raise OptionError.about(subject, problem, "leave `output` out to write beside each object")
     options: dict[str, Any] = {
         "method": method,
         "limits": limits or Limits(body=MOST_BODY),
@@ -99,7 +130,11 @@ def handler(
     scorer = Scorer(model, before=before, after=after, **options)
     if warm:
         warm_up(scorer.model, timeout=float(warm))
-    return Handler(scorer, options, margin=float(margin), telemetry=telemetry)
+    made = Handler(
+        scorer, options, margin=float(margin), deliver=deliver, reject=reject, output=output, telemetry=telemetry
+    )
+    made.begin()
+    return made
 
 
 class Handler:
@@ -109,26 +144,51 @@ class Handler:
     outside of Lambda. `is_cold` holds until the first invocation is over.
     """
 
-    def __init__(self, scorer: Scorer, options: dict[str, Any], *, margin: float, telemetry: Telemetry | None) -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        options: dict[str, Any],
+        *,
+        margin: float,
+        deliver: Deliver | None,
+        reject: Reject | None,
+        output: str | None,
+        telemetry: Telemetry | None,
+    ) -> None:
         self.scorer = scorer
         self.margin = margin
+        self.deliver = deliver
+        self.reject = reject
+        self.output = output
         self.telemetry = telemetry
         self.is_cold = True
         self.initialization = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
         self._options = options
+        self._store: Store | None = None
+
+    def begin(self) -> None:
+        """Prepare, in the phase in which the environment starts, for what comes later."""
         if self.initialization not in {None, "on-demand"}:
-            # Nobody waits for it now.
-            from glowplug.serve.aws_lambda.web import answer_of as _  # noqa: F401
+            # Nobody waits for these now.
+            import glowplug.serve.aws_lambda.records
+            import glowplug.serve.aws_lambda.web  # noqa: F401
+        if self.initialization == "snap-start" or self.telemetry is not None:
+            from glowplug.serve.aws_lambda.lifecycle import watch
+
+            watch(self)
 
     def around(self, function: Around) -> Handler:
         """The same function with a generator function around its scoring; what the handler as a decorator does."""
         scorer = Scorer(self.scorer.model, around=function, **self._options)
-        return Handler(scorer, self._options, margin=self.margin, telemetry=self.telemetry)
+        made = Handler(scorer, self._options, **{name: getattr(self, name) for name in _ENDS})
+        made.begin()
+        return made
 
     def __call__(self, event: Any, context: Any = None) -> Any:
         """Serve one invocation.
 
-        `telemetry.record` gets its `Measure` and, by name: `trigger`, `seconds`, `is_cold`, `initialization` and `context`.
+        `telemetry.record` gets its `Measure` and, by name: `trigger`, `seconds`, `is_cold`, `initialization`, `context`, and
+        for batches of records how many `records` there were and how many of them `failed`.
 
         Returns:
             For requests the answer that their sender wants; for queues and streams the records that failed; otherwise what
@@ -140,42 +200,41 @@ class Handler:
         if context is None and callable(event):
             return self.around(event)
         started, measure = perf_counter_ns(), Measure()
-        trigger = trigger_of(event)
+        facts: dict[str, Any] = {"trigger": trigger_of(event)}
         try:
-            return self._serve(event, context, trigger, measure)
+            return self._serve(event, context, facts, measure)
         except Exception as error:
             measure.error = measure.error or error
             raise
         finally:
             if self.telemetry is not None:
-                self.telemetry.record(
-                    measure,
-                    trigger=trigger,
-                    seconds=(perf_counter_ns() - started) / 1e9,
-                    is_cold=self.is_cold,
-                    initialization=self.initialization,
-                    context=context,
-                )
+                facts["seconds"] = (perf_counter_ns() - started) / 1e9
+                facts |= {"is_cold": self.is_cold, "initialization": self.initialization, "context": context}
+                self.telemetry.record(measure, **facts)
             self.is_cold = False
 
-    def _serve(self, event: Any, context: Any, trigger: str, measure: Measure) -> Any:
-        timeout = None if context is None else context.get_remaining_time_in_millis() / 1000 - self.margin
-        if trigger in WEB:
-            return self._answer(event, context, trigger, timeout, measure)
-        if trigger == DIRECT:
-            data = event
-        elif trigger == EVENT_BRIDGE:
-            data = event["detail"]
-            if not data and event.get("source") == "aws.events":
-                # A schedule that only keeps the environment alive.
-                return None
-        elif trigger == ITEMS:
-            data = event["Items"]
-        else:
-            raise NotImplementedError(trigger)
-        return self.scorer.score(data, timeout=timeout, measure=measure, call=Call(event, context))
+    def time_left(self, context: Any) -> float | None:
+        """Seconds that a run may take now."""
+        return None if context is None else context.get_remaining_time_in_millis() / 1000 - self.margin
 
-    def _answer(self, event: Any, context: Any, trigger: str, timeout: float | None, measure: Measure) -> Any:
+    def _serve(self, event: Any, context: Any, facts: dict[str, Any], measure: Measure) -> Any:
+        trigger = facts["trigger"]
+        if trigger in WEB:
+            return self._answer(event, context, trigger, measure)
+        if trigger in BATCHES:
+            from glowplug.serve.aws_lambda.records import Records
+
+            return Records(self, event, context, trigger).serve(facts, measure)
+        if trigger == S3 or (trigger == EVENT_BRIDGE and event.get("source") == "aws.s3"):
+            facts["trigger"] = S3
+            return self.score_objects(event, context, measure)
+        data = event if trigger == DIRECT else event["Items"] if trigger == ITEMS else event["detail"]
+        if trigger == EVENT_BRIDGE and not data and event.get("source") == "aws.events":
+            # A schedule that only keeps the environment alive.
+            return None
+        return self.scorer.score(data, timeout=self.time_left(context), measure=measure, call=Call(event, context))
+
+    def _answer(self, event: Any, context: Any, trigger: str, measure: Measure) -> Any:
         from glowplug.serve.aws_lambda.web import answer_of, is_health_check, request_of
         from glowplug.serve.http import Response
 
@@ -186,5 +245,28 @@ class Handler:
             return answer_of(self.scorer.problem(error).response(), event, trigger)
         if is_health_check(request):
             return answer_of(Response(200, {}, b""), event, trigger)
-        response = self.scorer.respond(request, timeout=timeout, measure=measure, call=Call(event, context))
+        call = Call(event, context)
+        response = self.scorer.respond(request, timeout=self.time_left(context), measure=measure, call=call)
         return answer_of(response, event, trigger)
+
+    def score_objects(self, event: dict[str, Any], context: Any, measure: Measure) -> list[dict[str, Any]]:
+        """Score the objects that an event of S3 says were made; see `Store.score`.
+
+        Raises:
+            Exception: What went wrong first, when all other objects are done.
+        """
+        from glowplug.serve.aws_lambda.objects import Store, objects_of
+
+        store = self._store = self._store or Store(self.scorer, self.output)
+        done, failed = list[dict[str, object]](), None
+        for bucket, key, version in objects_of(event):
+            timeout, call = self.time_left(context), Call(event, context)
+            try:
+                found = store.score(bucket, key, version, timeout=timeout, measure=measure, call=call)
+            except Exception as error:  # noqa: BLE001 - the others go on
+                failed = failed or error
+            else:
+                done += [] if found is None else [found]
+        if failed is not None:
+            raise failed
+        return done

@@ -12,6 +12,7 @@ SQS, SNS, KINESIS, DYNAMODB, S3 = "sqs", "sns", "kinesis", "dynamodb", "s3"
 EVENT_BRIDGE, ITEMS = "event-bridge", "step-functions-items"
 
 WEB = frozenset({REST, HTTP, BALANCER})
+BATCHES = frozenset({SQS, SNS, KINESIS, DYNAMODB})
 #: `eventSource` of records, and SNS's own spelling of it.
 RECORDS = {"aws:sqs": SQS, "aws:sns": SNS, "aws:kinesis": KINESIS, "aws:dynamodb": DYNAMODB, "aws:s3": S3}
 

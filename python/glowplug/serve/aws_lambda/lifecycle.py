@@ -1,0 +1,121 @@
+"""What the platform does to an environment between invocations: it takes snapshots of it, and ends it."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from glowplug import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from glowplug.serve.aws_lambda.function import Handler, Telemetry
+
+
+def watch(handler: Handler) -> None:
+    """Have the handler prepared for snapshots, and its telemetry sent before the end."""
+    if handler.initialization == "snap-start":
+        try:
+            from glowplug.serve.aws_lambda.snapshots import register
+        except ImportError:
+            # Without the package there are no snapshots either.
+            pass
+        else:
+            register(handler)
+    if handler.telemetry is not None and hasattr(handler.telemetry, "flush"):
+        _flush_at_end(handler.telemetry)
+
+
+def before_snapshot(handler: Handler) -> None:
+    """Leave nothing to do for the copies: the model has run, threads are parked, garbage is gone."""
+    from glowplug.serve.warm import warm
+
+    warm(handler.scorer.model)
+    _core.park()
+    gc.collect()
+
+
+def after_restore(handler: Handler) -> None:
+    """Forget what was true of the environment that the snapshot was taken of, and of no copy."""
+    _core.usable_resources(True)
+    handler.is_cold = True
+    # The same numbers in every copy would be no random numbers. What was never imported has no state.
+    random: Any = sys.modules.get("random")
+    if random is not None:
+        random.seed()
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed()
+
+
+_watched: list[Telemetry] = []
+#: The two ends of what the kernel writes signals into.
+_wakeup: list[Any] = []
+
+
+def _flush_at_end(telemetry: Telemetry) -> None:
+    """Send what was taken when SIGTERM comes.
+
+    The runtime client waits for events in foreign code, where handlers of signals written in Python do not run. So a thread
+    waits for the byte that Python's own part of the handling writes.
+    """
+    import signal
+    import socket
+    import threading
+
+    if any(known is telemetry for known in _watched) or threading.current_thread() is not threading.main_thread():
+        return
+    _watched.append(telemetry)
+    if _wakeup:
+        return
+    ours = _on_signal(signal.getsignal(signal.SIGTERM))
+    _wakeup.extend(socket.socketpair())
+    reader, writer = _wakeup
+    writer.setblocking(False)
+    other = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    if other != -1:
+        # An event loop has it already, and runs handlers by it.
+        signal.set_wakeup_fd(other)
+    signal.signal(signal.SIGTERM, ours)
+    threading.Thread(target=_wait, args=(reader, ours), name="glowplug-end", daemon=True).start()
+
+
+def _on_signal(previous: Any) -> Callable[[int, Any], None]:
+    """The handler that comes before the one that there was."""
+
+    def on_signal(number: int, frame: Any) -> None:
+        _flush()
+        if callable(previous):
+            previous(number, frame)
+        elif previous is not None and int(previous) == 0:
+            # The default, which ends the process.
+            raise SystemExit(128 + number)
+
+    on_signal.previous = previous  # type: ignore[attr-defined]
+    return on_signal
+
+
+def _wait(reader: Any, ours: Any) -> None:
+    import os
+    import signal
+
+    while number := reader.recv(1):
+        if number[0] == signal.SIGTERM:
+            _flush()
+            if ours.previous == signal.SIG_DFL and signal.getsignal(signal.SIGTERM) is ours:
+                sys.stdout.flush()
+                os._exit(128 + signal.SIGTERM)
+
+
+def _flush() -> None:
+    while _watched:
+        telemetry = _watched.pop()
+        try:
+            telemetry.flush()
+        except Exception:
+            from logging import getLogger
+
+            getLogger("glowplug").exception("telemetry could not be sent at the end")

@@ -1,0 +1,239 @@
+"""Objects in S3 that hold rows: scored in a stream, and the predictions written beside them as JSON lines."""
+
+from __future__ import annotations
+
+import zlib
+from itertools import chain
+from time import monotonic
+from urllib.parse import unquote_plus
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+
+from glowplug.errors import DeadlineExceeded, InputError
+from glowplug.serve.batches import Parsed, score_batch
+from glowplug.serve.csv_rows import csv_rows
+from glowplug.serve.scoring import json_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from glowplug.serve.batches import Scored
+    from glowplug.serve.scoring import Measure, Scorer
+
+#: What is written. Objects that end so are never scored: a notification for the whole bucket would not end.
+SUFFIX = ".predictions.jsonl"
+CSV_ENDS, LINES_ENDS = (".csv",), (".jsonl", ".ndjson")
+#: Rows that are scored together, and bytes of lines that are held for it.
+CHUNK_ROWS, CHUNK_BYTES = 4096, 2**20
+READ_BYTES = 2**18
+#: One part is held while it is sent. 8 MiB allow objects of 80 GB.
+_TRANSFER = TransferConfig(multipart_threshold=2**23, multipart_chunksize=2**23, use_threads=False)
+_GZIP = 31
+
+
+def objects_of(event: dict[str, Any]) -> list[tuple[str, str, str | None]]:
+    """Bucket, key and version of the objects that an event says were made; of S3's own, or that of an event bus."""
+    if "Records" not in event:
+        detail = event["detail"]
+        return [(detail["bucket"]["name"], detail["object"]["key"], detail["object"].get("version-id"))]
+    found = []
+    for record in event["Records"]:
+        if str(record.get("eventName", "")).startswith("ObjectCreated:"):
+            about = record["s3"]
+            key = unquote_plus(about["object"]["key"])
+            found.append((about["bucket"]["name"], key, about["object"].get("versionId")))
+    return found
+
+
+class Store:
+    """Scores objects with one scorer.
+
+    Args:
+        scorer: Whose model, hooks and limits. A line is a question.
+        output: Where predictions go: `s3://bucket/prefix`, before the key of the object. Without it, beside the object.
+    """
+
+    def __init__(self, scorer: Scorer, output: str | None) -> None:
+        self.scorer = scorer
+        self.output = output
+        self.client = boto3.client("s3")
+
+    def score(
+        self, bucket: str, key: str, version: str | None, *, timeout: float | None, measure: Measure, call: Any
+    ) -> dict[str, Any] | None:
+        """Score one object.
+
+        Returns:
+            Where the predictions are, and how many rows there were and how many of them are errors; `None` for an object
+            that holds predictions.
+
+        Raises:
+            InputError: It is none of the formats there are, or cannot be read.
+            DeadlineExceeded: There was not enough time; nothing is written then.
+        """
+        name = key.lower()
+        is_zipped = name.endswith(".gz")
+        name = name.removesuffix(".gz")
+        if name.endswith(SUFFIX):
+            return None
+        if not name.endswith(CSV_ENDS + LINES_ENDS):
+            problem = f"got {key[-200:]!r}, expected {', '.join(CSV_ENDS + LINES_ENDS)}, also with .gz"
+            raise InputError.about("object", problem, "filter the notification by the suffix of keys")
+        which = {"Bucket": bucket, "Key": key} | ({} if version is None else {"VersionId": version})
+        found = self.client.get_object(**which)
+        parts = found["Body"].iter_chunks(READ_BYTES)
+        if is_zipped or found.get("ContentEncoding") == "gzip":
+            parts = _inflated(parts)
+        lines = _lines(parts, self.scorer.limits.body)
+        end = None if timeout is None else monotonic() + timeout
+        work = _Work(self.scorer, end, measure, call)
+        written = work.csv(lines) if name.endswith(CSV_ENDS) else work.json(lines)
+        into, path = self._place(bucket, key, is_zipped=is_zipped)
+        self.client.upload_fileobj(_Stream(_deflated(written) if is_zipped else written), into, path, Config=_TRANSFER)
+        return {
+            "input": f"s3://{bucket}/{key}",
+            "output": f"s3://{into}/{path}",
+            "rows": work.rows,
+            "errors": work.errors,
+        }
+
+    def _place(self, bucket: str, key: str, *, is_zipped: bool) -> tuple[str, str]:
+        key = key.removesuffix(".gz") if is_zipped else key
+        path = key + SUFFIX + (".gz" if is_zipped else "")
+        if self.output is None:
+            return bucket, path
+        into, _, prefix = self.output.removeprefix("s3://").partition("/")
+        return into, prefix + path
+
+
+class _Work:
+    """The rows of one object, chunk by chunk."""
+
+    def __init__(self, scorer: Scorer, end: float | None, measure: Measure, call: Any) -> None:
+        self.scorer = scorer
+        self.end = end
+        self.measure = measure
+        self.call = call
+        self.rows = self.errors = 0
+
+    def json(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        """Answers to JSON lines; each line is a question."""
+        for chunk in _chunks((line for line in lines if line.strip()), len):
+            yield self._written(self._scored(chunk), lambda answer: answer)
+
+    def csv(self, lines: Iterator[bytes]) -> Iterator[bytes]:
+        """Answers to rows of CSV."""
+        texts = (line.decode("utf-8-sig" if index == 0 else "utf-8") for index, line in enumerate(lines))
+        rows, _ = csv_rows(texts, self.scorer.model, keep_going=True)
+        has_hooks = self.scorer.has_hooks
+
+        def question(row: Any) -> Any:
+            if isinstance(row, Exception):
+                return row
+            return Parsed(row if has_hooks else {"instances": [row]})
+
+        for chunk in _chunks(map(question, rows), lambda _: CHUNK_BYTES // CHUNK_ROWS):
+            yield self._written(self._scored(chunk), (lambda answer: answer) if has_hooks else _first)
+
+    def _scored(self, chunk: list[Any]) -> list[Scored]:
+        left = None if self.end is None else self.end - monotonic()
+        return score_batch(self.scorer, chunk, timeout=left, measure=self.measure, calls=lambda _: self.call)
+
+    def _written(self, batch: list[Scored], take: Callable[[Any], Any]) -> bytes:
+        lines = []
+        for scored in batch:
+            try:
+                lines.append(json_bytes(take(scored.finish())))
+            except DeadlineExceeded:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is one row's, and the others go on
+                self.errors += 1
+                self.measure.error = self.measure.error or error
+                problem = self.scorer.problem(error)
+                lines.append(
+                    json_bytes(
+                        {"error": {"row": self.rows, "detail": problem.detail} | problem.members | {"row": self.rows}}
+                    )
+                )
+            self.rows += 1
+        return b"\n".join(lines) + b"\n"
+
+
+def _first(answer: dict[str, Any]) -> Any:
+    return answer["predictions"][0]
+
+
+def _chunks(items: Iterable[Any], size: Callable[[Any], int]) -> Iterator[list[Any]]:
+    chunk: list[Any] = []
+    held = 0
+    for item in items:
+        chunk.append(item)
+        held += size(item)
+        if len(chunk) >= CHUNK_ROWS or held >= CHUNK_BYTES:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
+        yield chunk
+
+
+def _lines(parts: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Lines with their ends, none of them longer than `most` bytes."""
+    left = b""
+    for part in chain(parts, (b"",)):
+        *whole, left = (left + part).split(b"\n") if part else [left]
+        for line in whole:
+            yield line + b"\n"
+        if len(left) > most:
+            raise InputError.about("object", f"got a line of more than {most} bytes", "put one row on each line")
+    if left:
+        yield left
+
+
+def _inflated(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Decompress gzip of any number of members, never more than a part at a time."""
+    inflate = zlib.decompressobj(_GZIP)
+    try:
+        for part in parts:
+            rest = part
+            # Zeros after the last member are padding.
+            while rest and not (inflate.eof and not rest.strip(b"\0")):
+                if inflate.eof:
+                    inflate = zlib.decompressobj(_GZIP)
+                data = inflate.decompress(rest, READ_BYTES)
+                rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+                if data:
+                    yield data
+        if not inflate.eof:
+            yield inflate.flush()
+    except zlib.error as error:
+        raise InputError.about("object", f"is not gzip: {error}", "name objects .gz that are") from None
+    if not inflate.eof:
+        raise InputError.about("object", "is gzip that ends early", "upload it again")
+
+
+def _deflated(parts: Iterable[bytes]) -> Iterator[bytes]:
+    deflate = zlib.compressobj(wbits=_GZIP)
+    for part in parts:
+        yield deflate.compress(part)
+    yield deflate.flush()
+
+
+class _Stream:
+    """What is written, as the file that an upload reads; parts are made when they are asked for."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._held = bytearray()
+
+    def read(self, size: int = -1) -> bytes:
+        for part in self._parts:
+            self._held += part
+            if 0 <= size <= len(self._held):
+                break
+        end = len(self._held) if size < 0 else size
+        taken = bytes(self._held[:end])
+        del self._held[:end]
+        return taken

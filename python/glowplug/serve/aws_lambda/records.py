@@ -1,0 +1,227 @@
+"""Records of queues, topics and streams: scored together, and only those that failed are sent again."""
+
+from __future__ import annotations
+
+from glowplug.errors import InputError, OptionError
+from glowplug.serve.aws_lambda.function import Call, Delivery
+from glowplug.serve.aws_lambda.triggers import DYNAMODB, KINESIS, SNS, SQS
+from glowplug.serve.batches import NOTHING, Parsed, score_batch
+from glowplug.serve.http import Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from glowplug.serve.aws_lambda.function import Handler
+    from glowplug.serve.batches import Scored
+    from glowplug.serve.scoring import Measure
+
+_GZIP = b"\x1f\x8b"
+
+
+class Records:
+    """One batch of records, on its way.
+
+    A record that failed holds up those behind it where order matters: of its message group in a FIFO queue, and all of a
+    shard. They are not answered now, because they will come again.
+    """
+
+    def __init__(self, handler: Handler, event: dict[str, Any], context: Any, trigger: str) -> None:
+        self.handler = handler
+        self.event = event
+        self.context = context
+        self.trigger = trigger
+        self.records: list[dict[str, Any]] = event["Records"]
+        #: Positions of the records that have to come again, and what went wrong first.
+        self.failed: set[int] = set()
+        self.error: Exception | None = None
+        self._held = set[str]()
+
+    def serve(self, facts: dict[str, Any], measure: Measure) -> Any:
+        """Score all, and say which failed; for a topic, which sends one record at a time, give the answer, or raise."""
+        questions = [self._question(position) for position in range(len(self.records))]
+        done = self._finished(questions, self._scored(questions, measure), measure)
+        self._deliver(done)
+        facts["records"], facts["failed"], measure.error = len(self.records), len(self.failed), self.error
+        if self.failed:
+            self._log()
+        if self.trigger != SNS:
+            return {"batchItemFailures": [{"itemIdentifier": self._id(position)} for position in self._reported()]}
+        if self.error is not None:
+            raise self.error
+        answers = [delivery.answer for delivery in done.values()]
+        return answers[0] if len(answers) == 1 else answers
+
+    def _scored(self, questions: list[Any], measure: Measure) -> dict[int, Scored]:
+        """All questions in one run, by their positions; objects in S3 are no questions."""
+        handler, scorer = self.handler, self.handler.scorer
+        asked = [position for position, question in enumerate(questions) if not isinstance(question, Objects)]
+        if asked and handler.deliver is None and self.trigger != SNS and scorer.after is None and scorer.around is None:
+            subject, problem = f"predictions of {self.trigger} records", "have nowhere to go"
+            raise OptionError.about(subject, problem, "pass `deliver=`, or use the handler as a decorator")
+        batch = score_batch(
+            scorer,
+            (questions[position] for position in asked),
+            timeout=handler.time_left(self.context),
+            measure=measure,
+            calls=lambda index: Call(self.event, self.context, self.records[asked[index]]),
+        )
+        return dict(zip(asked, batch, strict=True))
+
+    def _finished(self, questions: list[Any], scored: dict[int, Scored], measure: Measure) -> dict[int, Delivery]:
+        """Answers by position, without those that failed and those that wait for them."""
+        done: dict[int, Delivery] = {}
+        for position, record in enumerate(self.records):
+            if self._is_held(position):
+                self.failed.add(position)
+                continue
+            try:
+                if position in scored:
+                    answer = scored[position].finish()
+                else:
+                    answer = self.handler.score_objects(questions[position].event, self.context, measure)
+            except Exception as error:  # noqa: BLE001 - it is one record's, and the others go on
+                self._fail(position, error)
+            else:
+                done[position] = Delivery(record, answer)
+        return done
+
+    def _question(self, position: int) -> Any:
+        record = self.records[position]
+        try:
+            if self.trigger == DYNAMODB:
+                # Where an item is gone, there is nothing to score.
+                return NOTHING if record.get("eventName") == "REMOVE" else self._item(record["dynamodb"])
+            if self.trigger == KINESIS:
+                return self._stream_data(record["kinesis"]["data"])
+            return unwrapped(record["body"] if self.trigger == SQS else record["Sns"]["Message"])
+        except Problem as problem:
+            return InputError.about("record", problem.detail, "check what is put into the stream")
+        except KeyError as error:
+            return InputError.about("record", f"has no {error}", "send it as the service does")
+
+    def _stream_data(self, data: str) -> Any:
+        from glowplug.serve.http import from_base64, inflated
+
+        body = from_base64(data)
+        if body.startswith(_GZIP):
+            body = inflated(body, "gzip", self.handler.scorer.limits.decompressed)
+        return body
+
+    def _item(self, change: dict[str, Any]) -> Any:
+        from glowplug.serve.aws_lambda.attributes import plain_item
+
+        if "NewImage" not in change:
+            problem = f"has no NewImage, with the view type {change.get('StreamViewType')}"
+            return InputError.about("record", problem, "set the stream's view type to NEW_IMAGE or NEW_AND_OLD_IMAGES")
+        item = plain_item(change["NewImage"])
+        if self.handler.scorer.has_hooks:
+            return Parsed(item)
+        # Keys and other attributes are in every item; a row is what the model knows of it.
+        model = self.handler.scorer.model
+        known = model.features or [spec.name for spec in model.inputs]
+        return Parsed({name: value for name, value in item.items() if name in known})
+
+    def _group(self, position: int) -> str | None:
+        """What a record must stay in order with."""
+        if self.trigger in {KINESIS, DYNAMODB}:
+            return "shard"
+        if self.trigger == SQS:
+            group = self.records[position].get("attributes", {}).get("MessageGroupId")
+            is_fifo = str(self.records[position].get("eventSourceARN", "")).endswith(".fifo")
+            return group if is_fifo else None
+        return None
+
+    def _is_held(self, position: int) -> bool:
+        return bool(self._held) and self._group(position) in self._held
+
+    def _fail(self, position: int, error: Exception) -> None:
+        self.error = self.error or error
+        if self.handler.reject is not None and isinstance(error, (InputError, Problem)):
+            # It will never be right, so that sending it again is of no use.
+            try:
+                self.handler.reject(self.records[position], error)
+            except Exception as failure:  # noqa: BLE001 - then it comes again
+                self.error = failure
+            else:
+                return
+        self.failed.add(position)
+        group = self._group(position)
+        if group is not None:
+            self._held.add(group)
+
+    def _deliver(self, done: dict[int, Delivery]) -> None:
+        deliver = self.handler.deliver
+        ready = [delivery for delivery in done.values() if delivery.answer is not NOTHING]
+        if deliver is None or not ready:
+            return
+        try:
+            left = {id(delivery) for delivery in deliver(ready) or ()}
+            error: Exception = RuntimeError("`deliver` gave records back")
+        except Exception as failure:  # noqa: BLE001 - they come again
+            left, error = {id(delivery) for delivery in ready}, failure
+        held = set[str | None]()
+        for position, delivery in done.items():
+            group = self._group(position)
+            if id(delivery) in left:
+                self.error = self.error or error
+                held.add(group)
+            if id(delivery) in left or (group is not None and group in held):
+                self.failed.add(position)
+
+    def _reported(self) -> list[int]:
+        """Who is named in the answer: of a shard the first, from which on all come again."""
+        failed = sorted(self.failed)
+        return failed[:1] if self.trigger in {KINESIS, DYNAMODB} else failed
+
+    def _id(self, position: int) -> str:
+        record = self.records[position]
+        if self.trigger == SQS:
+            return str(record["messageId"])
+        part = record["kinesis"]["sequenceNumber"] if self.trigger == KINESIS else record["dynamodb"]["SequenceNumber"]
+        return str(part)
+
+    def _log(self) -> None:
+        from logging import getLogger
+
+        count, total = len(self.failed), len(self.records)
+        getLogger("glowplug").warning(
+            "%d of %d %s records failed; the first: %s", count, total, self.trigger, self.error
+        )
+
+
+class Objects:
+    """A message that says that objects were made in S3."""
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self.event = event
+
+
+def unwrapped(text: str) -> Any:
+    """The payload of a message, without the envelopes of topics and event buses that send to queues.
+
+    It is text, or what was parsed on the way: `Parsed`, or `Objects`.
+    """
+    while any(word in text for word in ('"TopicArn"', '"detail-type"', '"aws:s3"', '"s3:TestEvent"')):
+        from json import loads
+
+        try:
+            envelope = loads(text)
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(envelope, dict):
+            break
+        records = envelope.get("Records")
+        if envelope.get("Type") == "Notification" and isinstance(envelope.get("Message"), str):
+            text = envelope["Message"]
+        elif "detail-type" in envelope and "detail" in envelope:
+            return Objects(envelope) if envelope.get("source") == "aws.s3" else Parsed(envelope["detail"])
+        elif envelope.get("Event") == "s3:TestEvent":
+            return Objects({"Records": []})
+        elif isinstance(records, list) and records and isinstance(records[0], dict) and "s3" in records[0]:
+            return Objects(envelope)
+        else:
+            break
+    return text

@@ -1,0 +1,147 @@
+"""Many questions that came together: scored in one run, each answered, or failed, on its own."""
+
+from __future__ import annotations
+
+from glowplug.errors import DeadlineExceeded, InputError
+from glowplug.serve.scoring import NO_FALLBACK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from glowplug.serve.hooks import AroundSteps, Steps
+    from glowplug.serve.scoring import Measure, Scorer
+
+
+#: A question that there is nothing to say to, and its own answer.
+NOTHING: Any = object()
+
+
+class Scored:
+    """One question of a batch. `finish` makes its answer, or raises its error; each is asked for once, in whatever order."""
+
+    __slots__ = ("_answer", "_scorer", "_steps")
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._steps: Steps | AroundSteps | None = None
+        #: JSON of the core, rows of the hooks' answer, or what went wrong.
+        self._answer: Any = None
+
+    def finish(self) -> Any:
+        """The answer as plain Python.
+
+        Raises:
+            Exception: What is wrong with the question, or went wrong.
+        """
+        from json import loads
+
+        answer, steps = self._answer, self._steps
+        if answer is NOTHING:
+            return NOTHING
+        try:
+            if isinstance(answer, Exception):
+                if steps is None:
+                    raise answer
+                return steps.fail(answer)
+            predictions = loads(answer)
+            if steps is None:
+                return predictions
+            if steps.rows is not None:
+                predictions = _by_output(predictions["predictions"], self._scorer)
+            return steps.finish(predictions)
+        except DeadlineExceeded:
+            if self._scorer.fallback is NO_FALLBACK:
+                raise
+            return self._scorer.fallback
+
+
+def score_batch(
+    scorer: Scorer,
+    questions: Iterable[Any],
+    *,
+    timeout: float | None = None,
+    measure: Measure,
+    calls: Callable[[int], Any] = lambda _: None,
+) -> list[Scored]:
+    """Score questions in one run, as far as the model's rows do not depend on each other.
+
+    Args:
+        scorer: Whose model, hooks, limits and fallback.
+        questions: Each is JSON as text or bytes, plain Python in a `Parsed`, or an exception: what is wrong with it already.
+        timeout: Seconds that are left for all runs together.
+        measure: Is told what it took.
+        calls: Gives what the platform says of the question of an index, for `around`.
+    """
+    batch: list[Scored] = []
+    bodies: list[Any] = []
+    for index, question in enumerate(questions):
+        scored = Scored(scorer)
+        batch.append(scored)
+        try:
+            bodies.append(_body(scorer, scored, question, calls, index))
+        except Exception as error:  # noqa: BLE001 - it is one question's, and the others go on
+            scored._answer = error  # noqa: SLF001 - a function of this module
+            bodies.append(None)
+    asked = [index for index, body in enumerate(bodies) if body is not None]
+    answers, took = scorer.answers_to([bodies[index] for index in asked], timeout)
+    measure.add(took)
+    for index, answer in zip(asked, answers, strict=True):
+        batch[index]._answer = answer  # noqa: SLF001 - a function of this module
+    return batch
+
+
+class Parsed:
+    """A question that a platform has parsed already."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+
+def _body(scorer: Scorer, scored: Scored, question: Any, calls: Callable[[int], Any], index: int) -> Any:
+    """What the core is asked, as JSON; `None` if there is nothing to ask."""
+    from json import dumps, loads
+
+    if isinstance(question, Exception):
+        raise question
+    if question is NOTHING:
+        scored._answer = NOTHING  # noqa: SLF001 - a function of this module
+        return None
+    if not scorer.has_hooks:
+        return dumps(question.data) if isinstance(question, Parsed) else question
+    if isinstance(question, Parsed):
+        data = question.data
+    else:
+        try:
+            data = loads(question)
+        except (ValueError, RecursionError) as error:
+            raise InputError.about("JSON body", f"cannot be read: {error}", "send one JSON value") from None
+    steps = scored._steps = scorer.steps(data, calls(index))  # noqa: SLF001 - a function of this module
+    if steps.rows is None:
+        return dumps(data) if isinstance(question, Parsed) else question
+    rows = list(steps.rows)
+    if rows:
+        return dumps({"instances": rows}, default=_plain)
+    scored._answer = b'{"predictions":[]}'  # noqa: SLF001 - a function of this module
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """What rows may hold beside JSON's own: NumPy's scalars and arrays, text in UTF-8, numbers of other kinds, iterables."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode()
+    if hasattr(value, "__float__"):
+        return float(value)
+    return list(value)
+
+
+def _by_output(predictions: list[Any], scorer: Scorer) -> Any:
+    """Predictions of rows in the form that `Model.predict_rows` gives them."""
+    if scorer.method != "run":
+        return predictions
+    return {spec.name: [row[spec.name] for row in predictions] for spec in scorer.model.outputs}

@@ -1,0 +1,247 @@
+//! Many bodies in one run, as queues hand them over: each gets its own answer, or its own error.
+//!
+//! A body that cannot be read costs the others nothing. Bodies whose rows may share a run do so. What the engine refuses is
+//! found by halves: a bad row in a thousand bodies takes some twenty runs more.
+
+use std::time::{Duration, Instant};
+
+use super::body::{Body, Form, read};
+use super::{Answer, Cost, Method, Terms, outputs, run};
+use crate::batch::Watch;
+use crate::classifier::Probabilities;
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::Session;
+use crate::tensor::{Buffer, Elements, EngineTensor, InputTensor, Shape, Strings, Value};
+
+/// One body on its way: its place among all, and what is in it.
+type Read = (usize, Body);
+/// Bodies that share a run.
+struct Group {
+    rows: usize,
+    bodies: Vec<Read>,
+}
+
+/// Answers by place.
+type Answers = Vec<Option<Result<Vec<u8>>>>;
+
+/// A body is put to one of so many groups; senders of one queue do not have more kinds of rows.
+const OPEN_GROUPS: usize = 8;
+
+/// Scores bodies; the answers are in their order. `most_rows` of the terms holds for each body, and for a run of several.
+pub fn predict_each<B: AsRef<[u8]>>(
+    session: &Session,
+    bodies: &[B],
+    terms: &Terms<'_>,
+    watch: &mut Watch<'_>,
+) -> (Vec<Result<Vec<u8>>>, Cost) {
+    let (signature, started) = (session.signature(), Instant::now());
+    let mut answers: Answers = bodies.iter().map(|_| None).collect();
+    let may_join = rows_are_independent(session, terms.method);
+    let (mut alone, mut groups): (Vec<Read>, Vec<Group>) = Default::default();
+    for (place, text) in bodies.iter().enumerate() {
+        match read(text.as_ref(), signature, terms.features, terms.most_rows) {
+            Err(error) => answers[place] = Some(Err(error)),
+            Ok(body) if may_join && is_joinable(session, &body) => {
+                let fits =
+                    |group: &&mut Group| group.rows + body.rows <= terms.most_rows && fit(&group.bodies[0].1, &body);
+                if let Some(group) = groups.iter_mut().rev().take(OPEN_GROUPS).find(fits) {
+                    group.rows += body.rows;
+                    group.bodies.push((place, body));
+                } else {
+                    groups.push(Group { rows: body.rows, bodies: vec![(place, body)] });
+                }
+            }
+            Ok(body) => alone.push((place, body)),
+        }
+    }
+    let mut call = Call { session, terms, watch, cost: Cost { read: started.elapsed(), ..Cost::default() } };
+    for group in &groups {
+        call.answer(&group.bodies, &mut answers);
+    }
+    for body in &alone {
+        call.answer(std::slice::from_ref(body), &mut answers);
+    }
+    let missing = || Error::new(ErrorKind::Engine, signature.model(), "gave no answer", "report this as a bug");
+    let cost = call.cost;
+    (answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(missing()))).collect(), cost)
+}
+
+/// Whether no row of what the method answers depends on the rows beside it, and the graph proves it.
+fn rows_are_independent(session: &Session, method: Method) -> bool {
+    let outputs = session.signature().outputs().len();
+    match method {
+        Method::Predict | Method::View(_) => session.is_proven(0),
+        Method::Run => outputs > 0 && (0..outputs).all(|index| session.is_proven(index)),
+        Method::PredictProba => match session.probabilities() {
+            Some(Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)) => {
+                session.is_proven(index)
+            }
+            None => false,
+        },
+    }
+}
+
+/// Whether a body is nothing but rows, of which its answer has one part each.
+fn is_joinable(session: &Session, body: &Body) -> bool {
+    let rows = i64::try_from(body.rows).ok();
+    let has_rows =
+        |tensor: &InputTensor| session.signature().is_row_input(tensor.index) && tensor.shape.first().copied() == rows;
+    let is_table = !body.inputs.is_empty() && body.inputs.iter().all(has_rows);
+    is_table && body.rows > 0 && !matches!(body.form, Form::Protocol { .. })
+}
+
+/// Whether the rows of one body can stand below those of another.
+fn fit(first: &Body, second: &Body) -> bool {
+    let is_like =
+        |one: &InputTensor, other: &InputTensor| one.index == other.index && one.shape.get(1..) == other.shape.get(1..);
+    first.inputs.len() == second.inputs.len()
+        && first.inputs.iter().zip(&second.inputs).all(|(one, other)| is_like(one, other))
+}
+
+/// All bodies of one call, with what they have taken so far.
+struct Call<'a, 'w> {
+    session: &'a Session,
+    terms: &'a Terms<'a>,
+    watch: &'a mut Watch<'w>,
+    cost: Cost,
+}
+
+impl Call<'_, '_> {
+    /// Answers bodies that fit each other: together, or the halves of them where that fails.
+    fn answer(&mut self, group: &[Read], answers: &mut Answers) {
+        let error = match group {
+            [(place, body)] => {
+                answers[*place] = Some(self.alone(body));
+                return;
+            }
+            _ => match self.together(group) {
+                Ok(texts) => {
+                    for ((place, _), text) in group.iter().zip(texts) {
+                        answers[*place] = Some(text);
+                    }
+                    return;
+                }
+                Err(error) => error,
+            },
+        };
+        if matches!(error.kind(), ErrorKind::Deadline | ErrorKind::Stopped | ErrorKind::Closed) {
+            for (place, _) in group {
+                answers[*place] = Some(Err(error.clone()));
+            }
+            return;
+        }
+        let (first, second) = group.split_at(group.len() / 2);
+        self.answer(first, answers);
+        self.answer(second, answers);
+    }
+
+    fn alone(&mut self, body: &Body) -> Result<Vec<u8>> {
+        let (outputs, is_named) = self.run(&body.inputs, &body.form, body.rows)?;
+        let signature = self.session.signature();
+        Answer { outputs, rows: body.rows, is_named, signature }.write(&body.form)
+    }
+
+    fn together(&mut self, group: &[Read]) -> Result<Vec<Result<Vec<u8>>>> {
+        let signature = self.session.signature();
+        let unlike = || Error::new(ErrorKind::Engine, signature.model(), "rows cannot be joined", "send them apart");
+        let joined: Option<Vec<InputTensor>> = (0..group[0].1.inputs.len())
+            .map(|position| join(group.iter().map(|(_, body)| &body.inputs[position])))
+            .collect();
+        // They stay until the answers are written: an output that is an input as well lies in the input's memory.
+        let joined = joined.ok_or_else(unlike)?;
+        let sizes: Vec<usize> = group.iter().map(|(_, body)| body.rows).collect();
+        let (outputs, is_named) = self.run(&joined, &Form::Rows, sizes.iter().sum())?;
+        let mut parts: Vec<Vec<(usize, Value)>> = group.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
+        for (index, value) in outputs {
+            for (part, value) in parts.iter_mut().zip(split(value, &sizes).ok_or_else(unlike)?) {
+                part.push((index, value));
+            }
+        }
+        let written = group
+            .iter()
+            .zip(parts)
+            .map(|((_, body), outputs)| Answer { outputs, rows: body.rows, is_named, signature }.write(&body.form));
+        Ok(written.collect())
+    }
+
+    /// Runs once, and counts it.
+    fn run(&mut self, inputs: &[InputTensor], form: &Form, rows: usize) -> Result<(Vec<(usize, Value)>, bool)> {
+        let mut took = Duration::ZERO;
+        let ran = outputs(self.session, inputs, form, self.terms, |wanted| {
+            let started = Instant::now();
+            let ran = run(self.session, inputs, wanted, self.terms.deadline, self.watch);
+            took = started.elapsed();
+            ran
+        });
+        self.cost.run += took;
+        if ran.is_ok() {
+            self.cost.rows += rows;
+        }
+        ran
+    }
+}
+
+/// Tensors of one input, one below the other.
+fn join<'a>(tensors: impl Iterator<Item = &'a InputTensor> + Clone) -> Option<InputTensor> {
+    let first = tensors.clone().next()?;
+    let mut shape = first.shape.clone();
+    shape[0] = tensors.clone().map(|tensor| tensor.shape[0]).sum();
+    let elements = if matches!(first.elements, Elements::Strings(_)) {
+        let mut joined = Strings::default();
+        for tensor in tensors {
+            let Elements::Strings(strings) = &tensor.elements else { return None };
+            joined.append(strings);
+        }
+        Elements::Strings(joined)
+    } else {
+        let mut joined = Buffer::default();
+        for tensor in tensors {
+            let data = tensor.elements.raw()?;
+            if !data.copy_to(joined.grow(data.bytes())) {
+                return None;
+            }
+        }
+        Elements::Owned(joined)
+    };
+    Some(InputTensor { index: first.index, shape, elements })
+}
+
+/// Cuts a value by rows; `None` if it does not have as many.
+fn split(value: Value, sizes: &[usize]) -> Option<Vec<Value>> {
+    let rows: usize = sizes.iter().sum();
+    let has_rows = |shape: &Shape| shape.first().is_some_and(|found| usize::try_from(*found) == Ok(rows));
+    let part_of = |shape: &Shape, rows: usize| {
+        let mut shape = shape.clone();
+        shape[0] = i64::try_from(rows).ok()?;
+        Some(shape)
+    };
+    match value {
+        Value::Tensor(EngineTensor { dtype, shape, storage }) if has_rows(&shape) => {
+            let mut rest = storage.bytes();
+            let per_row = rest.len().checked_div(rows)?;
+            let cut = |size: &usize| {
+                let (part, more) = rest.split_at_checked(per_row * size)?;
+                rest = more;
+                let shape = part_of(&shape, *size)?;
+                Some(Value::Tensor(EngineTensor { dtype, shape, storage: Box::new(part.to_vec()) }))
+            };
+            sizes.iter().map(cut).collect()
+        }
+        Value::Strings(shape, strings) if has_rows(&shape) => {
+            let per_row = strings.len().checked_div(rows)?;
+            let mut start = 0;
+            let cut = |size: &usize| {
+                let end = start + per_row * size;
+                let part = strings.part(start..end);
+                start = end;
+                Some(Value::Strings(part_of(&shape, *size)?, part))
+            };
+            sizes.iter().map(cut).collect()
+        }
+        Value::Sequence(values) if values.len() == rows => {
+            let mut values = values.into_iter();
+            Some(sizes.iter().map(|size| Value::Sequence(values.by_ref().take(*size).collect())).collect())
+        }
+        _ => None,
+    }
+}
