@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glowplug.errors import DeadlineExceeded, InputError
-from glowplug.serve.scoring import NO_FALLBACK
+from glowplug.serve.scoring import NO_FALLBACK, json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ NOTHING: Any = object()
 
 
 class Scored:
-    """One question of a batch. `finish` makes its answer, or raises its error; each is asked for once, in whatever order."""
+    """One question of a batch. `finish` makes its answer, or raises its error; it is called once."""
 
     __slots__ = ("_answer", "_scorer", "_steps")
 
@@ -28,6 +28,12 @@ class Scored:
         self._steps: Steps | AroundSteps | None = None
         #: JSON of the core, rows of the hooks' answer, or what went wrong.
         self._answer: Any = None
+
+    def json(self) -> bytes:
+        """The answer as JSON: what `finish` gives, without making Python objects of it where nobody looks at them."""
+        if self._steps is None and isinstance(self._answer, bytes):
+            return self._answer
+        return json_bytes(self.finish())
 
     def finish(self) -> Any:
         """The answer as plain Python.

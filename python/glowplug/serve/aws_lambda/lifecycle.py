@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
 
 from glowplug import _core
 
@@ -25,7 +27,7 @@ def watch(handler: Handler) -> None:
             pass
         else:
             register(handler)
-    if handler.telemetry is not None and hasattr(handler.telemetry, "flush"):
+    if handler.telemetry is not None and hasattr(handler.telemetry, "flush") and "AWS_LAMBDA_RUNTIME_API" in os.environ:
         _flush_at_end(handler.telemetry)
 
 
@@ -52,8 +54,9 @@ def after_restore(handler: Handler) -> None:
 
 
 _watched: list[Telemetry] = []
-#: The two ends of what the kernel writes signals into.
-_wakeup: list[Any] = []
+_flushing = threading.RLock()
+#: The two ends of the pipe that numbers of signals are written into.
+_wakeup: list[int] = []
 
 
 def _flush_at_end(telemetry: Telemetry) -> None:
@@ -63,8 +66,6 @@ def _flush_at_end(telemetry: Telemetry) -> None:
     waits for the byte that Python's own part of the handling writes.
     """
     import signal
-    import socket
-    import threading
 
     if any(known is telemetry for known in _watched) or threading.current_thread() is not threading.main_thread():
         return
@@ -72,10 +73,10 @@ def _flush_at_end(telemetry: Telemetry) -> None:
     if _wakeup:
         return
     ours = _on_signal(signal.getsignal(signal.SIGTERM))
-    _wakeup.extend(socket.socketpair())
+    _wakeup.extend(os.pipe())
     reader, writer = _wakeup
-    writer.setblocking(False)
-    other = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    os.set_blocking(writer, False)
+    other = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     if other != -1:
         # An event loop has it already, and runs handlers by it.
         signal.set_wakeup_fd(other)
@@ -98,11 +99,10 @@ def _on_signal(previous: Any) -> Callable[[int, Any], None]:
     return on_signal
 
 
-def _wait(reader: Any, ours: Any) -> None:
-    import os
+def _wait(reader: int, ours: Any) -> None:
     import signal
 
-    while number := reader.recv(1):
+    while number := os.read(reader, 1):
         if number[0] == signal.SIGTERM:
             _flush()
             if ours.previous == signal.SIG_DFL and signal.getsignal(signal.SIGTERM) is ours:
@@ -111,11 +111,13 @@ def _wait(reader: Any, ours: Any) -> None:
 
 
 def _flush() -> None:
-    while _watched:
-        telemetry = _watched.pop()
-        try:
-            telemetry.flush()
-        except Exception:
-            from logging import getLogger
+    # Whoever comes second waits until all is sent; a second signal may come while the first is served.
+    with _flushing:
+        while _watched:
+            telemetry = _watched.pop()
+            try:
+                telemetry.flush()
+            except Exception:
+                from logging import getLogger
 
-            getLogger("glowplug").exception("telemetry could not be sent at the end")
+                getLogger("glowplug").exception("telemetry could not be sent at the end")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import closing
 from itertools import chain
 from time import monotonic
 from urllib.parse import unquote_plus
@@ -11,7 +12,7 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 
 from glowplug.errors import DeadlineExceeded, InputError
-from glowplug.serve.batches import Parsed, score_batch
+from glowplug.serve.batches import Parsed, Scored, score_batch
 from glowplug.serve.csv_rows import csv_rows
 from glowplug.serve.scoring import json_bytes
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from glowplug.serve.batches import Scored
     from glowplug.serve.scoring import Measure, Scorer
 
 #: What is written. Objects that end so are never scored: a notification for the whole bucket would not end.
@@ -84,15 +84,16 @@ class Store:
             raise InputError.about("object", problem, "filter the notification by the suffix of keys")
         which = {"Bucket": bucket, "Key": key} | ({} if version is None else {"VersionId": version})
         found = self.client.get_object(**which)
-        parts = found["Body"].iter_chunks(READ_BYTES)
-        if is_zipped or found.get("ContentEncoding") == "gzip":
-            parts = _inflated(parts)
-        lines = _lines(parts, self.scorer.limits.body)
-        end = None if timeout is None else monotonic() + timeout
-        work = _Work(self.scorer, end, measure, call)
-        written = work.csv(lines) if name.endswith(CSV_ENDS) else work.json(lines)
-        into, path = self._place(bucket, key, is_zipped=is_zipped)
-        self.client.upload_fileobj(_Stream(_deflated(written) if is_zipped else written), into, path, Config=_TRANSFER)
+        with closing(found["Body"]) as body:
+            parts = body.iter_chunks(READ_BYTES)
+            if is_zipped or found.get("ContentEncoding") == "gzip":
+                parts = _inflated(parts)
+            lines = _lines(parts, self.scorer.limits.body)
+            work = _Work(self.scorer, None if timeout is None else monotonic() + timeout, measure, call)
+            written = work.csv(lines) if name.endswith(CSV_ENDS) else work.json(lines)
+            stream = _Stream(_deflated(written) if is_zipped else written)
+            into, path = self._place(bucket, key, is_zipped=is_zipped)
+            self.client.upload_fileobj(stream, into, path, Config=_TRANSFER)
         return {
             "input": f"s3://{bucket}/{key}",
             "output": f"s3://{into}/{path}",
@@ -122,7 +123,7 @@ class _Work:
     def json(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """Answers to JSON lines; each line is a question."""
         for chunk in _chunks((line for line in lines if line.strip()), len):
-            yield self._written(self._scored(chunk), lambda answer: answer)
+            yield self._written(self._scored(chunk), Scored.json)
 
     def csv(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """Answers to rows of CSV."""
@@ -133,20 +134,20 @@ class _Work:
         def question(row: Any) -> Any:
             if isinstance(row, Exception):
                 return row
-            return Parsed(row if has_hooks else {"instances": [row]})
+            return Parsed(row if has_hooks else [row])
 
         for chunk in _chunks(map(question, rows), lambda _: CHUNK_BYTES // CHUNK_ROWS):
-            yield self._written(self._scored(chunk), (lambda answer: answer) if has_hooks else _first)
+            yield self._written(self._scored(chunk), Scored.json if has_hooks else _only)
 
     def _scored(self, chunk: list[Any]) -> list[Scored]:
         left = None if self.end is None else self.end - monotonic()
         return score_batch(self.scorer, chunk, timeout=left, measure=self.measure, calls=lambda _: self.call)
 
-    def _written(self, batch: list[Scored], take: Callable[[Any], Any]) -> bytes:
+    def _written(self, batch: list[Scored], text: Callable[[Scored], bytes]) -> bytes:
         lines = []
         for scored in batch:
             try:
-                lines.append(json_bytes(take(scored.finish())))
+                lines.append(text(scored))
             except DeadlineExceeded:
                 raise
             except Exception as error:  # noqa: BLE001 - it is one row's, and the others go on
@@ -162,8 +163,9 @@ class _Work:
         return b"\n".join(lines) + b"\n"
 
 
-def _first(answer: dict[str, Any]) -> Any:
-    return answer["predictions"][0]
+def _only(scored: Scored) -> bytes:
+    """The answer to the one row of a list."""
+    return scored.json()[1:-1]
 
 
 def _chunks(items: Iterable[Any], size: Callable[[Any], int]) -> Iterator[list[Any]]:

@@ -1,0 +1,128 @@
+"""What the platform does to environments: warm starts beforehand, snapshots, and the end, under the real runtime client."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import models
+from glowplug.lab.runtime_api import RuntimeApi
+from lambda_events import http_api
+from test_runtime_api import client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("awslambdaric")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the client is one for Linux")
+
+FUNCTION = """
+import os, random, sys, threading
+import glowplug
+from glowplug.serve.aws_lambda import handler as make
+
+random.seed(7)
+
+class Telemetry:
+    def __init__(self):
+        self.told = []
+    def record(self, measure, **facts):
+        self.told.append([facts["is_cold"], facts["initialization"], facts["trigger"]])
+    def flush(self):
+        with open("flushed", "a") as file:
+            file.write(repr(self.told))
+
+telemetry = Telemetry()
+model = glowplug.load("model.onnx")
+served = make(model, telemetry=telemetry)
+ready = {"calls": model.stats()["calls"], "modules": sorted(name for name in sys.modules if "aws_lambda." in name)}
+
+def handler(event, context):
+    if event == "about":
+        return ready | {
+            "cold": served.is_cold, "told": telemetry.told, "random": random.random(), "calls now": model.stats()["calls"],
+            "threads": sorted(thread.name for thread in threading.enumerate()),
+        }
+    return served(event, context)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "model.onnx").write_bytes(models.identity(shape=("N", 2)))
+    return tmp_path
+
+
+def about(api: RuntimeApi) -> dict[str, Any]:
+    return api.invoke("about", timeout=20).json()
+
+
+def test_on_demand(folder: Path) -> None:
+    with RuntimeApi() as api, client(folder, api, FUNCTION, AWS_LAMBDA_INITIALIZATION_TYPE="on-demand"):
+        before = about(api)
+        # It has run once, and what this trigger may never need is not there.
+        assert (before["calls"], before["cold"], before["told"]) == (1, True, [])
+        assert "glowplug.serve.aws_lambda.records" not in before["modules"]
+        assert api.invoke(http_api("[[1, 2]]")).json()["body"] == "[[1.0,2.0]]"
+        api.invoke([[1, 2]])
+        assert about(api)["told"] == [[True, "on-demand", "api-gateway-http"], [False, "on-demand", "direct"]]
+
+
+def test_provisioned(folder: Path) -> None:
+    with RuntimeApi() as api, client(folder, api, FUNCTION, AWS_LAMBDA_INITIALIZATION_TYPE="provisioned-concurrency"):
+        before = about(api)
+    assert before["calls"] == 1
+    assert {"glowplug.serve.aws_lambda.records", "glowplug.serve.aws_lambda.web"} <= set(before["modules"])
+
+
+def test_snapshots(folder: Path) -> None:
+    calls: list[str] = []
+    with (
+        RuntimeApi(on_call=calls.append) as api,
+        client(folder, api, FUNCTION, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start"),
+    ):
+        first = about(api)
+        assert calls[:2] == ["restore/next", "next"]
+        assert (first["calls"], first["calls now"], first["cold"]) == (1, 2, True)
+        assert "glowplug.serve.aws_lambda.snapshots" in first["modules"]
+        assert api.invoke([[1, 2]]).json() == [[1, 2]]
+    # Two copies do not draw the same numbers.
+    with RuntimeApi() as api, client(folder, api, FUNCTION, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start"):
+        assert about(api)["random"] != first["random"]
+
+
+def test_failure_after_restore_is_reported(folder: Path) -> None:
+    wrong = FUNCTION + "\nos.environ['GLOWPLUG_THREADS'] = 'many'\n"
+    with (
+        RuntimeApi() as api,
+        client(folder, api, wrong, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start") as process,
+    ):
+        assert process.wait(20) == 65
+        assert api.restore_error is not None
+        assert "GLOWPLUG_THREADS" in api.restore_error["errorMessage"]
+
+
+def test_end(folder: Path) -> None:
+    """SIGTERM comes while the client waits for an event, in code where no handler of Python's would run."""
+    with RuntimeApi() as api, client(folder, api, FUNCTION) as process:
+        api.invoke([[1, 2]], timeout=20)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 128 + signal.SIGTERM
+    assert json.loads(
+        (folder / "flushed").read_text().replace("'", '"').replace("True", "true").replace("None", "null")
+    ) == [[True, None, "direct"]]
+
+
+def test_end_with_a_handler_of_ones_own(folder: Path) -> None:
+    own = "import signal, os\nsignal.signal(signal.SIGTERM, lambda *_: None)\n"
+    with RuntimeApi() as api, client(folder, api, own + FUNCTION) as process:
+        api.invoke([[1, 2]], timeout=20)
+        process.send_signal(signal.SIGTERM)
+        # What was taken is sent; whether the process ends is the other handler's affair.
+        assert api.invoke([[3, 4]], timeout=20).json() == [[3, 4]]
+        assert process.poll() is None
+    assert (folder / "flushed").read_text().startswith("[[True")
