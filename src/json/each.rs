@@ -138,7 +138,7 @@ impl Call<'_, '_> {
     fn alone(&mut self, body: &Body) -> Result<Vec<u8>> {
         let (outputs, is_named) = self.run(&body.inputs, &body.form, body.rows)?;
         let signature = self.session.signature();
-        Answer { outputs, rows: body.rows, is_named, signature }.write(&body.form)
+        text(&Answer { outputs, rows: body.rows, is_named, signature, name: None }, &body.form)
     }
 
     fn together(&mut self, group: &[Read]) -> Result<Vec<Result<Vec<u8>>>> {
@@ -157,10 +157,9 @@ impl Call<'_, '_> {
                 part.push((index, value));
             }
         }
-        let written = group
-            .iter()
-            .zip(parts)
-            .map(|((_, body), outputs)| Answer { outputs, rows: body.rows, is_named, signature }.write(&body.form));
+        let written = group.iter().zip(parts).map(|((_, body), outputs)| {
+            text(&Answer { outputs, rows: body.rows, is_named, signature, name: None }, &body.form)
+        });
         Ok(written.collect())
     }
 
@@ -179,6 +178,10 @@ impl Call<'_, '_> {
         }
         ran
     }
+}
+
+fn text(answer: &Answer<'_>, form: &Form) -> Result<Vec<u8>> {
+    answer.write(form).map(|(text, _)| text)
 }
 
 /// Tensors of one input, one below the other.
