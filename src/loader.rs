@@ -17,8 +17,8 @@ use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
 use crate::trees::{
-    Answer, Labels, TreeModel, explain_lightgbm, explain_lightgbm_dump, explain_xgboost, read_lightgbm,
-    read_lightgbm_dump, read_xgboost,
+    Answer, Labels, TreeModel, check_instructions, explain_lightgbm, explain_lightgbm_dump, explain_xgboost,
+    read_lightgbm, read_lightgbm_dump, read_xgboost,
 };
 
 /// Bytes of a file that are read at once.
@@ -43,6 +43,7 @@ impl EngineLoader {
         mut facts: ModelFacts,
     ) -> Result<impl FnOnce(Origin) -> Session + use<>> {
         let started = Instant::now();
+        check_instructions()?;
         let (engine, threads): (Box<dyn Engine>, _) = match facts.format {
             Format::Onnx => match choose(source, options, name, &facts)? {
                 Chosen::Native(engine) => (engine, plan_row_threads(options)),

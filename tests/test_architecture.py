@@ -163,8 +163,9 @@ UNSAFE = {
     "fork.rs": "registers a handler for forks",
     "py/array.rs": "reads and makes NumPy's arrays in place",
     "tensor.rs": "carries memory of the caller to the engine",
-    "trees/descend.rs": "loads and stores vectors of bytes",
     "trees/instructions.rs": "calls what is compiled for instructions that this processor has",
+    "trees/kernels/avx2.rs": "loads and stores vectors",
+    "trees/kernels/avx512.rs": "loads and stores vectors",
 }
 #: What would end the user's process or lose an error.
 FORBIDDEN = re.compile(

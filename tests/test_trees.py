@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import glowplug
+from worker_tools import python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +137,26 @@ def test_bytes_names_and_reports(tmp_path: Path) -> None:
     assert why["engine"] == "native"
     assert "itself" in why["why"]
     assert re.search("16 walks at once; from [0-9]+ rows on blocks of 64 ", why["kernel"])
+
+
+def test_instructions_can_be_taken_away_and_scores_stay(tmp_path: Path) -> None:
+    booster = train(0)
+    path = saved(booster, tmp_path)
+    x = data(np.random.default_rng(3), 300, booster.num_feature())
+    np.save(tmp_path / "x.npy", x)
+    program = (
+        f"import glowplug, numpy\nmodel = glowplug.load({str(path)!r})\n"
+        f"numpy.save({str(tmp_path / 'scores.npy')!r}, model.predict(numpy.load({str(tmp_path / 'x.npy')!r})))\n"
+        "print(model.explain()['kernel'])"
+    )
+    usual = {"x86_64": "SSE2", "AMD64": "SSE2", "arm64": "NEON", "aarch64": "NEON"}
+    for asked, shown in {"baseline": usual[platform.machine()], "avx2": "AVX2|SSE2|NEON", "": ""}.items():
+        assert re.search(f"[(]{shown}", python(program, variables={"GLOWPLUG_INSTRUCTIONS": asked}))
+        np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), booster.predict(x))
+    program = (
+        f"import glowplug\ntry:\n    glowplug.load({str(path)!r})\nexcept glowplug.OptionError as e:\n    print(e)"
+    )
+    assert 'got "mmx", expected `baseline`' in python(program, variables={"GLOWPLUG_INSTRUCTIONS": "mmx"})
 
 
 def test_neither_a_library_nor_numpy_is_needed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-//! Whole trees for a block of rows at once: every node looks at every row, without a branch or a load that depends on
+//! Whole trees for many rows at once, or one row through many trees at once, without a branch or a load that depends on
 //! data.
 //!
 //! Leaves are numbered from left to right. A row stands at the first leaf of the smallest subtree it is known to be in,
@@ -8,21 +8,20 @@
 //! After the last node every row stands at its leaf.
 //!
 //! With bytes for ranks and leaves, a compare, a compare and a select of one vector are a step of 16, 32 or 64 rows.
-#![allow(clippy::inline_always, reason = "what is compiled for each set of instructions has to be inlined there")]
+
+use std::sync::OnceLock;
 
 use super::columns::Columns;
-use super::single;
+use super::instructions::{Instructions, Number, Sum};
+use super::search::{MOST_RANKS, Ranker, TILE, Tile};
 use super::walk::{Forest, Seen};
 
 /// Leaves of the largest tree, as they are numbered by bytes.
 const MOST_LEAVES: usize = 256;
-/// Thresholds of one column of bytes: the last rank is what is beyond all of them.
-const MOST_RANKS: u16 = 255;
-
-/// One byte for each row of a block.
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-pub(super) struct Lane<const ROWS: usize>(pub(super) [u8; ROWS]);
+/// Tiles of the largest block: more share the reading of nodes, until where rows stand leaves the registers.
+const MOST_TILES: usize = 8;
+/// Rows of the largest block.
+pub(super) const MOST_ROWS: usize = MOST_TILES * TILE;
 
 /// A node.
 #[derive(Debug, Clone, Copy)]
@@ -35,62 +34,73 @@ pub(super) struct Step {
     pub(super) mid: u8,
 }
 
-/// A range of a column's ranks that is a column of bytes.
+/// The leaves of a tree for one output.
 #[derive(Debug, Clone, Copy)]
-struct Part {
-    column: usize,
-    /// The rank that is byte 0.
-    first: u16,
+pub(super) struct Leaves {
+    pub(super) tree: usize,
+    pub(super) output: usize,
+    /// Where they are; as many as [`padded`] says.
+    pub(super) first: usize,
+    pub(super) size: usize,
 }
 
+/// The leaves of all trees, as they are added.
 #[derive(Debug)]
-struct Tree {
-    /// Its steps end here.
-    end: usize,
-    /// Its leaves' numbers, and the output they belong to.
-    leaves: Vec<(usize, Leaves)>,
-}
-
-#[derive(Debug)]
-enum Leaves {
-    UpTo16(Box<[f64; 16]>),
-    UpTo32(Box<[f64; 32]>),
-    UpTo64(Box<[f64; 64]>),
-    UpTo128(Box<[f64; 128]>),
-    UpTo256(Box<[f64; MOST_LEAVES]>),
+pub(super) enum Values {
+    Doubles(Vec<f64>),
+    /// Where each sum is rounded to float32, and all that is added is float32: then sums of float32 are the same.
+    Singles(Vec<f32>),
 }
 
 /// All trees as steps.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    /// Whether each sum is rounded to float32.
-    are_single: bool,
-    trees: Vec<Tree>,
-    steps: Vec<Step>,
-    /// In the order of columns.
-    parts: Vec<Part>,
+    pub(super) steps: Vec<Step>,
+    /// Where the steps of each tree end.
+    pub(super) ends: Vec<usize>,
+    /// In the order of trees.
+    pub(super) leaves: Vec<Leaves>,
+    pub(super) values: Values,
+    outputs: usize,
+    /// What lanes are: (column, which 255 of its ranks), in order.
+    parts: Vec<(u16, u16)>,
+    features: usize,
+    singles: OnceLock<Ranker<f32>>,
+    doubles: OnceLock<Ranker<f64>>,
+}
+
+/// Rows as their caller has them.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows<'a> {
+    /// Of float32.
+    Floats(&'a [f32]),
+    /// Of float64.
+    Doubles(&'a [f64]),
 }
 
 impl Blocks {
     /// The trees of `forest`; nothing if one of them has more leaves than a byte can number or knows categories.
-    pub(super) fn new(forest: &Forest, are_single: bool) -> Option<Self> {
-        if forest.has_sets() {
+    pub(super) fn new(forest: &Forest, features: usize, start: &[f64], are_single: bool) -> Option<Self> {
+        if forest.has_sets() || forest.most_leaves() > MOST_LEAVES {
             return None;
         }
-        let (mut steps, mut trees, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        let count = forest.splits();
+        let (mut steps, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut ends, mut leaves, mut values) = (Vec::with_capacity(forest.len()), Vec::new(), Vec::new());
+        let (mut numbers, mut path) = (Vec::new(), Vec::new());
         for (tree, root) in forest.roots().enumerate() {
-            let mut leaves = Vec::new();
-            let mut path = vec![(root, None)];
+            numbers.clear();
+            path.push((root, None));
             // Depth first and left first: when a right child has its turn, all leaves left of it are numbered.
             while let Some((at, parent)) = path.pop() {
                 if let Some(parent) = parent {
                     let step: &mut Step = &mut steps[parent];
-                    step.mid = u8::try_from(leaves.len()).ok()?;
+                    step.mid = u8::try_from(numbers.len()).ok()?;
                 }
                 match forest.see(at) {
-                    Seen::Leaf(leaf) => leaves.push(leaf),
+                    Seen::Leaf(leaf) => numbers.push(leaf),
                     Seen::Split(place, child) => {
-                        let low = u8::try_from(leaves.len()).ok()?;
+                        let low = u8::try_from(numbers.len()).ok()?;
                         path.push((child + 1, Some(steps.len())));
                         path.push((child, None));
                         steps.push(Step { lane: 0, rank: 0, low, mid: 0 });
@@ -98,102 +108,140 @@ impl Blocks {
                     }
                 }
             }
-            let width = forest.values(tree, 0).len();
-            let of_output = |at: usize| {
-                let values: Vec<f64> = leaves.iter().map(|leaf| forest.values(tree, *leaf)[at]).collect();
-                Some((forest.output(tree) + at, Leaves::new(&values)?))
-            };
-            trees.push(Tree { end: steps.len(), leaves: (0..width).map(of_output).collect::<Option<_>>()? });
+            ends.push(steps.len());
+            for at in 0..forest.values(tree, 0).len() {
+                let (first, size) = (values.len(), padded(numbers.len()));
+                leaves.push(Leaves { tree, output: forest.output(tree) + at, first, size });
+                values.extend(numbers.iter().map(|leaf| forest.values(tree, *leaf)[at]));
+                values.resize(first + size, 0.0);
+            }
         }
         let mut parts: Vec<(u16, u16)> = places.iter().map(|place| (place.column, place.rank / MOST_RANKS)).collect();
         parts.sort_unstable();
         parts.dedup();
         for (step, place) in steps.iter_mut().zip(places) {
-            let part = parts.binary_search(&(place.column, place.rank / MOST_RANKS)).ok()?;
-            step.lane = u32::try_from(part).ok()?;
+            let lane = parts.binary_search(&(place.column, place.rank / MOST_RANKS)).ok()?;
+            step.lane = u32::try_from(lane).ok()?;
             step.rank = u8::try_from(place.rank % MOST_RANKS).ok()?;
         }
-        let part = |(column, part): (u16, u16)| Part { column: usize::from(column), first: part * MOST_RANKS };
-        Some(Self { are_single, trees, steps, parts: parts.into_iter().map(part).collect() })
+        let values = if are_single { Values::singles(&values, start)? } else { Values::Doubles(values) };
+        let outputs = start.len();
+        let (singles, doubles) = (OnceLock::new(), OnceLock::new());
+        Some(Self { steps, ends, leaves, values, outputs, parts, features, singles, doubles })
     }
 
-    /// Steps that a block takes.
-    pub(super) fn steps(&self) -> usize {
-        self.steps.len()
+    /// Bytes of a row.
+    pub(super) fn lanes(&self) -> usize {
+        self.parts.len()
     }
 
-    /// Adds the leaves of up to `ROWS` rows to their sums, of which there are some for each output. `descend` says where
-    /// rows stand after the steps of a tree.
-    #[inline(always)]
-    pub(super) fn add<const ROWS: usize>(
+    /// How rows of float32 get their bytes.
+    pub(super) fn singles(&self, columns: &Columns) -> &Ranker<f32> {
+        self.singles.get_or_init(|| Ranker::new(columns, &self.parts, self.features))
+    }
+
+    /// How rows of float64 get their bytes.
+    pub(super) fn doubles(&self, columns: &Columns) -> &Ranker<f64> {
+        self.doubles.get_or_init(|| Ranker::new(columns, &self.parts, self.features))
+    }
+
+    /// Adds the leaves of rows to their sums in `scores`, as many rows as fit into a block; says how many.
+    pub(super) fn add(&self, how: Instructions, columns: &Columns, rows: Rows<'_>, scores: &mut [f64]) -> usize {
+        match (rows, &self.values) {
+            (Rows::Floats(rows), Values::Doubles(values)) => self.add_rows(how, columns, rows, values, scores),
+            (Rows::Doubles(rows), Values::Doubles(values)) => self.add_rows(how, columns, rows, values, scores),
+            (Rows::Floats(rows), Values::Singles(values)) => self.add_rows(how, columns, rows, values, scores),
+            (Rows::Doubles(rows), Values::Singles(values)) => self.add_rows(how, columns, rows, values, scores),
+        }
+    }
+
+    fn add_rows<T: Number, S: Sum>(
         &self,
-        descend: impl Fn(&[Step], &[Lane<ROWS>]) -> Lane<ROWS>,
+        how: Instructions,
         columns: &Columns,
-        rows: &[f64],
-        features: usize,
-        sums: &mut [[f64; ROWS]],
+        rows: &[T],
+        values: &[S],
+        scores: &mut [f64],
+    ) -> usize {
+        let count = (scores.len() / self.outputs).min(MOST_ROWS);
+        let (rows, scores) = (&rows[..count * self.features], &mut scores[..count * self.outputs]);
+        let ranker = T::ranker(self, columns);
+        match count.div_ceil(TILE) {
+            0..=1 => self.add_tiles::<1, T, S>(how, ranker, rows, values, scores),
+            2 => self.add_tiles::<2, T, S>(how, ranker, rows, values, scores),
+            3..=4 => self.add_tiles::<4, T, S>(how, ranker, rows, values, scores),
+            _ => self.add_tiles::<MOST_TILES, T, S>(how, ranker, rows, values, scores),
+        }
+        count
+    }
+
+    fn add_tiles<const TILES: usize, T: Number, S: Sum>(
+        &self,
+        how: Instructions,
+        ranker: &Ranker<T>,
+        rows: &[T],
+        values: &[S],
+        scores: &mut [f64],
     ) {
-        let mut lanes = vec![Lane([0; ROWS]); self.parts.len()];
-        let mut next = 0;
-        columns.rank_block::<ROWS>(rows, features, |column, ranks| {
-            while let Some(part) = self.parts.get(next).filter(|part| part.column == column) {
-                for (byte, rank) in lanes[next].0.iter_mut().zip(ranks) {
-                    *byte = u8::try_from(rank.saturating_sub(part.first).min(MOST_RANKS)).unwrap_or(u8::MAX);
-                }
-                next += 1;
+        let mut lanes = vec![Tile([0; TILE]); self.lanes() * TILES];
+        let used = rows.chunks(TILE * self.features.max(1));
+        let tiles = used.len();
+        for (number, rows) in used.enumerate() {
+            T::rank_tile(how, ranker, rows, &mut lanes, (number, TILES));
+        }
+        let height = TILES * TILE;
+        let mut sums = vec![S::default(); self.outputs * height];
+        for (output, sums) in sums.chunks_exact_mut(height).enumerate() {
+            let scores = scores[output..].iter().step_by(self.outputs);
+            sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum = S::of(*score));
+        }
+        let (lanes, mut stands) = (lanes.as_chunks::<TILES>().0, [Tile([0; TILE]); TILES]);
+        let mut leaves = self.leaves.iter().peekable();
+        let mut start = 0;
+        for (tree, end) in self.ends.iter().enumerate() {
+            how.descend(&self.steps[start..*end], lanes, &mut stands);
+            start = *end;
+            while let Some(leaves) = leaves.next_if(|leaves| leaves.tree == tree) {
+                let sums = &mut sums[leaves.output * height..][..height];
+                S::add(how, &values[leaves.first..][..leaves.size], &stands[..tiles], sums);
             }
-        });
-        // With few rows in a block, looking up leaves for all of it would take half of the time.
-        let (mut start, count) = (0, rows.len() / features);
-        for tree in &self.trees {
-            let at = descend(&self.steps[start..tree.end], &lanes);
-            for (output, leaves) in &tree.leaves {
-                leaves.add(&at.0[..count], &mut sums[*output][..count], self.are_single);
-            }
-            start = tree.end;
+        }
+        for (output, sums) in sums.chunks_exact(height).enumerate() {
+            let scores = scores[output..].iter_mut().step_by(self.outputs);
+            scores.zip(sums).for_each(|(score, sum)| *score = (*sum).into());
         }
     }
 }
 
-impl Leaves {
-    fn new(leaves: &[f64]) -> Option<Self> {
-        Some(match leaves.len() {
-            0..=16 => Self::UpTo16(padded(leaves)?),
-            17..=32 => Self::UpTo32(padded(leaves)?),
-            33..=64 => Self::UpTo64(padded(leaves)?),
-            65..=128 => Self::UpTo128(padded(leaves)?),
-            _ => Self::UpTo256(padded(leaves)?),
-        })
+impl Values {
+    /// The values as float32; nothing if they are not, or if sums do not start with float32.
+    #[allow(clippy::cast_possible_truncation, reason = "it is checked")]
+    fn singles(values: &[f64], start: &[f64]) -> Option<Self> {
+        let is_single = |value: &f64| f64::from(*value as f32).to_bits() == value.to_bits();
+        let are_single = values.iter().chain(start).all(is_single);
+        are_single.then(|| Self::Singles(values.iter().map(|value| *value as f32).collect()))
     }
+}
 
-    #[inline(always)]
-    fn add(&self, at: &[u8], sums: &mut [f64], are_single: bool) {
+impl Rows<'_> {
+    /// What is left without the first `count` numbers.
+    pub(super) fn after(self, count: usize) -> Self {
         match self {
-            Self::UpTo16(leaves) => add(leaves, at, sums, are_single),
-            Self::UpTo32(leaves) => add(leaves, at, sums, are_single),
-            Self::UpTo64(leaves) => add(leaves, at, sums, are_single),
-            Self::UpTo128(leaves) => add(leaves, at, sums, are_single),
-            Self::UpTo256(leaves) => add(leaves, at, sums, are_single),
+            Self::Floats(rows) => Self::Floats(&rows[count..]),
+            Self::Doubles(rows) => Self::Doubles(&rows[count..]),
+        }
+    }
+
+    /// As float64.
+    pub(super) fn to_doubles(self) -> Vec<f64> {
+        match self {
+            Self::Floats(rows) => rows.iter().map(|value| f64::from(*value)).collect(),
+            Self::Doubles(rows) => rows.to_vec(),
         }
     }
 }
 
-fn padded<const SIZE: usize>(leaves: &[f64]) -> Option<Box<[f64; SIZE]>> {
-    let mut all = Box::new([0.0; SIZE]);
-    all.get_mut(..leaves.len())?.copy_from_slice(leaves);
-    Some(all)
-}
-
-#[inline(always)]
-fn add<const SIZE: usize>(leaves: &[f64; SIZE], at: &[u8], sums: &mut [f64], are_single: bool) {
-    if are_single {
-        for (sum, at) in sums.iter_mut().zip(at) {
-            *sum = single(*sum + leaves[*at as usize % SIZE]);
-        }
-        return;
-    }
-    for (sum, at) in sums.iter_mut().zip(at) {
-        // No more than is there: the compiler need not check.
-        *sum += leaves[*at as usize % SIZE];
-    }
+/// As many numbers as `leaves` take: tables of few sizes are looked up in loops of their own.
+fn padded(leaves: usize) -> usize {
+    leaves.next_power_of_two().max(16)
 }

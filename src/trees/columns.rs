@@ -4,11 +4,11 @@
 //! not depend on how a number is held. What a missing number means differs between nodes: each rule of a feature is
 //! a column of its own, in which a missing number has the rank that goes where the rule says. Columns have ranks of
 //! 16 bits, as nodes are to be small; a feature with more thresholds has several columns for a rule, one after the other.
-#![allow(clippy::inline_always, reason = "what is compiled for each set of instructions has to be inlined there")]
 
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::search::Kind;
 use super::tree::Rule;
 
 /// What is in no set of categories.
@@ -17,8 +17,6 @@ pub(super) const NO_CATEGORY: u32 = u32::MAX;
 pub(super) const MISSING_CATEGORY: u32 = u32::MAX - 1;
 /// Ranks of one column: the largest `u16` is what is beyond all of them.
 const RANKS: u32 = u16::MAX as u32;
-/// Searches at once.
-const SEARCHES: usize = 16;
 /// The least number that is category 0 once its fraction is cut off.
 const TRUNCATED: f64 = (-1_f64).next_up();
 /// The rank beyond all thresholds of a feature.
@@ -55,25 +53,19 @@ struct Feature {
     columns: Range<usize>,
 }
 
-/// Ranks from `first` on, and those of missing numbers and of 0.
-#[derive(Debug, Clone, Copy)]
-struct Column {
-    first: u32,
-    missing: u32,
-    zero: u32,
-}
-
 /// How rows become ranks. The first columns are always 0: leaves look there, so that they stay where they are.
 #[derive(Debug)]
 pub(super) struct Columns {
     zeros: usize,
     features: Vec<Feature>,
-    kinds: Vec<Column>,
+    kinds: Vec<Kind>,
     thresholds: Vec<f64>,
     /// Features whose numbers are categories; their columns come last, two for each: its lower and its upper half.
     categories: Vec<usize>,
     /// The least number that is a category.
     least_category: f64,
+    /// The largest number that is zero.
+    near_zero: f64,
 }
 
 impl Thresholds {
@@ -109,6 +101,7 @@ impl Thresholds {
             thresholds: Vec::new(),
             categories: Vec::new(),
             least_category: TRUNCATED,
+            near_zero: 0.0,
         };
         let mut places = vec![Place { column: 0, rank: 0 }; keys.len()];
         for group in ranks.chunk_by(|a, b| keys[*a].feature == keys[*b].feature) {
@@ -173,7 +166,7 @@ impl Columns {
                 Rule::ZeroLeft => (0, 0),
                 Rule::ZeroRight | Rule::Categories(_) | Rule::CategoriesOrMissing(_) => (BEYOND, BEYOND),
             };
-            self.kinds.extend(parts.iter().map(|part| Column { first: part * RANKS, missing, zero }));
+            self.kinds.extend(parts.iter().map(|part| Kind { first: part * RANKS, missing, zero }));
         }
         self.features.push(Feature {
             at,
@@ -199,88 +192,50 @@ impl Columns {
     }
 
     /// The ranks of one row.
-    pub(super) fn rank_row(&self, row: &[f64], ranks: &mut [u16]) {
+    pub(super) fn rank_row<T: Copy + Into<f64>>(&self, row: &[T], ranks: &mut [u16]) {
         let (zeros, ranks) = ranks.split_at_mut(self.zeros);
         zeros.fill(0);
         for feature in &self.features {
-            let value = row[feature.at];
+            let value: f64 = row[feature.at].into();
             let rank = rank(&self.thresholds[feature.thresholds.clone()], value);
+            let (is_zero, is_missing) = (value.abs() <= self.near_zero, value.is_nan());
             for column in feature.columns.clone() {
-                ranks[column] = self.kinds[column].settle(value, rank);
+                ranks[column] = self.kinds[column].settle(rank, is_zero, is_missing);
             }
         }
         for (halves, at) in ranks[self.kinds.len()..].as_chunks_mut().0.iter_mut().zip(&self.categories) {
-            *halves = split_category(row[*at], self.least_category);
+            *halves = split_category(row[*at].into(), self.least_category);
         }
     }
 
-    /// The ranks of up to `ROWS` rows: `each` gets those of one column after the other, without columns of categories.
-    /// Rows that are not there are as rows of 0.
-    #[inline(always)]
-    pub(super) fn rank_block<const ROWS: usize>(
-        &self,
-        rows: &[f64],
-        features: usize,
-        mut each: impl FnMut(usize, &[u16; ROWS]),
-    ) {
-        for feature in &self.features {
-            let (mut values, mut ranks) = ([0.0; ROWS], [0; ROWS]);
-            for (value, row) in values.iter_mut().zip(rows.chunks_exact(features)) {
-                *value = row[feature.at];
-            }
-            let count = rows.len() / features;
-            for (values, ranks) in
-                values.chunks(SEARCHES).zip(ranks.chunks_mut(SEARCHES)).take(count.div_ceil(SEARCHES))
-            {
-                search(&self.thresholds[feature.thresholds.clone()], values, ranks);
-            }
-            for column in feature.columns.clone() {
-                let (mut settled, kind) = ([0; ROWS], self.kinds[column]);
-                for ((settled, rank), value) in settled.iter_mut().zip(ranks).zip(values) {
-                    *settled = kind.settle(value, rank);
-                }
-                each(self.zeros + column, &settled);
-            }
-        }
+    /// Features with their places in the row, thresholds, and the numbers of their columns.
+    pub(super) fn features(&self) -> impl Iterator<Item = (usize, &[f64], Range<usize>)> {
+        let zeros = self.zeros;
+        self.features.iter().map(move |feature| {
+            let columns = feature.columns.start + zeros..feature.columns.end + zeros;
+            (feature.at, &self.thresholds[feature.thresholds.clone()], columns)
+        })
     }
-}
 
-impl Column {
-    #[inline(always)]
-    fn settle(self, value: f64, rank: u32) -> u16 {
-        let rank = if value == 0.0 { self.zero } else { rank };
-        let rank = if value.is_nan() { self.missing } else { rank };
-        #[allow(clippy::cast_possible_truncation, reason = "at most the largest u16")]
-        let rank = rank.saturating_sub(self.first).min(RANKS) as u16;
-        rank
+    /// What ranks mean in a column that [`Self::features`] named.
+    pub(super) fn kind(&self, column: usize) -> Kind {
+        self.kinds[column - self.zeros]
+    }
+
+    /// The largest number that is zero.
+    pub(super) fn near_zero(&self) -> f64 {
+        self.near_zero
+    }
+
+    /// Numbers up to this one are zero.
+    pub(super) fn take_for_zero(&mut self, near_zero: f64) {
+        self.near_zero = near_zero;
     }
 }
 
 /// How many of the sorted `thresholds` the value is beyond.
 fn rank(thresholds: &[f64], value: f64) -> u32 {
     u32::try_from(thresholds.partition_point(|threshold| *threshold < value)).unwrap_or(BEYOND)
-}
-
-/// [`rank`] of many values: one step of all searches before the next step of any, so that they do not wait for loads.
-/// `ranks` are 0 before.
-#[inline(always)]
-fn search(thresholds: &[f64], values: &[f64], ranks: &mut [u32]) {
-    // All thresholds before `first` are less than the value; the search goes on in the next `size`.
-    let mut size = thresholds.len();
-    while size > 0 {
-        let half = size.div_ceil(2);
-        for (first, value) in ranks.iter_mut().zip(values) {
-            let is_beyond = thresholds[*first as usize + half - 1] < *value;
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "fewer thresholds than nodes, of which 2³¹ are the most"
-            )]
-            // A branch here would be taken wrongly half of the time.
-            let step = std::hint::select_unpredictable(is_beyond, half as u32, 0);
-            *first += step;
-        }
-        size -= half;
-    }
 }
 
 /// Numbers below the least category and those beyond 32 bits are in no set; fractions are cut off.

@@ -1,15 +1,31 @@
 //! The same code for each set of instructions, and which of them this processor has.
 #![allow(unsafe_code)]
 
-use super::blocks::Blocks;
+use std::sync::OnceLock;
+
+use super::blocks::{Blocks, Step};
 use super::columns::Columns;
 use super::contributions::{self, FEW, MANY, Points, Scratch, Table};
-use super::descend;
+use super::kernels::plain;
+#[cfg(target_arch = "x86_64")]
+use super::kernels::{avx2, avx512};
+use super::search::{Ranker, Real, Tile};
+use crate::error::{Error, ErrorKind, Result};
 
-/// Rows of a large block: more share the reading of nodes, until what stands for them leaves registers and the first cache.
-pub(super) const LARGE: usize = 256;
-/// Rows of a small block.
-pub(super) const SMALL: usize = 64;
+/// Calls what is compiled for a set of instructions.
+macro_rules! chosen {
+    ($how:expr, $plain:expr, $avx2:expr, $avx512:expr, ($($argument:expr),*)) => {
+        match $how.0 {
+            Set::Baseline => $plain($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX2 and POPCNT.
+            Set::Avx2 => unsafe { $avx2($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F, and POPCNT.
+            Set::Avx512 => unsafe { $avx512($($argument),*) },
+        }
+    };
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
@@ -18,6 +34,19 @@ enum Set {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+}
+
+/// The variable with which a user keeps kernels from some of the processor's instructions.
+const VARIABLE: &str = "GLOWPLUG_INSTRUCTIONS";
+
+/// What the variable allows; an error if it is wrong.
+pub fn check_instructions() -> Result<()> {
+    usual().clone().map(|_| ())
+}
+
+fn usual() -> &'static Result<Instructions> {
+    static USUAL: OnceLock<Result<Instructions>> = OnceLock::new();
+    USUAL.get_or_init(|| Instructions::allowed(&std::env::var(VARIABLE).unwrap_or_default()))
 }
 
 /// A set of instructions that this processor has: a value is its proof, as only [`Self::available`] makes one.
@@ -30,13 +59,15 @@ impl Instructions {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512bw")
+            let has_popcnt = is_x86_feature_detected!("popcnt");
+            if has_popcnt
+                && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
             {
                 all.push(Self(Set::Avx512));
             }
-            if is_x86_feature_detected!("avx2") {
+            if has_popcnt && is_x86_feature_detected!("avx2") {
                 all.push(Self(Set::Avx2));
             }
         }
@@ -44,17 +75,27 @@ impl Instructions {
         all
     }
 
-    /// The fastest for large blocks and for small ones. With one vector a step of AVX-512 waits for masks: measured, twice
-    /// as long as AVX2.
-    pub(super) fn for_blocks() -> [Self; 2] {
-        let all = Self::available();
-        let small = all.iter().find(|set| set.name() != "AVX-512");
-        [all[0], *small.unwrap_or(&all[0])]
+    /// The best that this processor has, or what [`VARIABLE`] allows; it is read once.
+    pub(super) fn best() -> Self {
+        // A wrong variable has ended the load of the model.
+        usual().clone().unwrap_or(Self(Set::Baseline))
     }
 
-    /// The best that this processor has.
-    pub(super) fn best() -> Self {
-        Self::available()[0]
+    /// The best of those up to the set that `asked` names, or of all.
+    fn allowed(asked: &str) -> Result<Self> {
+        let most = match asked.trim() {
+            "" | "avx512" => usize::MAX,
+            "avx2" => 1,
+            "baseline" => 0,
+            _ => {
+                let problem = format!("got {asked:?}, expected `baseline`, `avx2` or `avx512`");
+                let fix = "unset it to let glowplug use what the processor has";
+                return Err(Error::new(ErrorKind::Option, format!("environment variable {VARIABLE}"), problem, fix));
+            }
+        };
+        let all = Self::available();
+        let least = all.len() - 1;
+        Ok(all[least - most.min(least)])
     }
 
     /// The usual name.
@@ -70,44 +111,91 @@ impl Instructions {
         }
     }
 
-    /// [`Blocks::add`] with these instructions, for [`LARGE`] rows.
-    pub(super) fn add_large(
+    /// Where the rows of a block stand after the steps of a tree.
+    pub(super) fn descend<const TILES: usize>(
         self,
-        blocks: &Blocks,
-        columns: &Columns,
-        rows: &[f64],
-        features: usize,
-        sums: &mut [[f64; LARGE]],
+        steps: &[Step],
+        lanes: &[[Tile; TILES]],
+        stands: &mut [Tile; TILES],
     ) {
-        match self.0 {
-            Set::Baseline => blocks.add(descend::plain, columns, rows, features, sums),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` made this value, after it had found AVX2.
-            Set::Avx2 => unsafe { large_avx2(blocks, columns, rows, features, sums) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F.
-            Set::Avx512 => unsafe { large_avx512(blocks, columns, rows, features, sums) },
-        }
+        chosen!(self, plain::descend, avx2::descend, avx512::descend, (steps, lanes, stands));
+    }
+}
+
+/// Numbers that rows are of.
+pub(super) trait Number: Real + 'static {
+    /// What ranks them.
+    fn ranker<'a>(blocks: &'a Blocks, columns: &Columns) -> &'a Ranker<Self>;
+
+    /// The bytes of up to 64 rows: `lanes` has some tiles for each lane, of which the one with this number is written.
+    fn rank_tile(
+        how: Instructions,
+        ranker: &Ranker<Self>,
+        rows: &[Self],
+        lanes: &mut [Tile],
+        number_of: (usize, usize),
+    );
+}
+
+impl Number for f32 {
+    fn ranker<'a>(blocks: &'a Blocks, columns: &Columns) -> &'a Ranker<Self> {
+        blocks.singles(columns)
     }
 
-    /// The same for [`SMALL`] rows.
-    pub(super) fn add_small(
-        self,
-        blocks: &Blocks,
-        columns: &Columns,
-        rows: &[f64],
-        features: usize,
-        sums: &mut [[f64; SMALL]],
+    fn rank_tile(
+        how: Instructions,
+        ranker: &Ranker<Self>,
+        rows: &[Self],
+        lanes: &mut [Tile],
+        number_of: (usize, usize),
     ) {
-        match self.0 {
-            Set::Baseline => blocks.add(descend::plain, columns, rows, features, sums),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` made this value, after it had found AVX2.
-            Set::Avx2 => unsafe { small_avx2(blocks, columns, rows, features, sums) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F.
-            Set::Avx512 => unsafe { small_avx512(blocks, columns, rows, features, sums) },
-        }
+        chosen!(how, plain::rank_singles, avx2::rank_singles, avx512::rank_singles, (ranker, rows, lanes, number_of));
+    }
+}
+
+impl Number for f64 {
+    fn ranker<'a>(blocks: &'a Blocks, columns: &Columns) -> &'a Ranker<Self> {
+        blocks.doubles(columns)
+    }
+
+    fn rank_tile(
+        how: Instructions,
+        ranker: &Ranker<Self>,
+        rows: &[Self],
+        lanes: &mut [Tile],
+        number_of: (usize, usize),
+    ) {
+        chosen!(how, plain::rank_doubles, avx2::rank_doubles, avx512::rank_doubles, (ranker, rows, lanes, number_of));
+    }
+}
+
+/// Numbers that sums are of.
+pub(super) trait Sum: Copy + Default + Into<f64> {
+    /// From what is known to be one.
+    fn of(value: f64) -> Self;
+
+    /// Adds the leaves where rows stand to their sums.
+    fn add(how: Instructions, leaves: &[Self], stands: &[Tile], sums: &mut [Self]);
+}
+
+impl Sum for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+
+    fn add(how: Instructions, leaves: &[Self], stands: &[Tile], sums: &mut [Self]) {
+        chosen!(how, plain::add, avx2::add_doubles, avx512::add_doubles, (leaves, stands, sums));
+    }
+}
+
+impl Sum for f32 {
+    #[allow(clippy::cast_possible_truncation, reason = "it is float32")]
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+
+    fn add(how: Instructions, leaves: &[Self], stands: &[Tile], sums: &mut [Self]) {
+        chosen!(how, plain::add, avx2::add_singles, avx512::add_singles, (leaves, stands, sums));
     }
 }
 
@@ -168,24 +256,22 @@ macro_rules! explained {
 explained!(explain_few, few_avx2, few_avx512, FEW);
 explained!(explain_many, many_avx2, many_avx512, MANY);
 
-/// Compiles [`Blocks::add`] for a set of instructions.
-macro_rules! compiled {
-    ($name:ident, $features:literal, $rows:ident, $descend:ident, $vectors:literal) => {
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = $features)]
-        fn $name(blocks: &Blocks, columns: &Columns, rows: &[f64], features: usize, sums: &mut [[f64; $rows]]) {
-            blocks.add(
-                |steps, lanes| descend::$descend::<$rows, $vectors>(steps, lanes),
-                columns,
-                rows,
-                features,
-                sums,
-            );
-        }
-    };
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-compiled!(large_avx2, "avx2", LARGE, avx2, 8);
-compiled!(small_avx2, "avx2", SMALL, avx2, 2);
-compiled!(large_avx512, "avx512bw,avx512dq,avx512vl", LARGE, avx512, 4);
-compiled!(small_avx512, "avx512bw,avx512dq,avx512vl", SMALL, avx512, 1);
+    #[test]
+    fn the_variable_takes_instructions_away() {
+        let all = Instructions::available();
+        let (best, least) = (all[0], all[all.len() - 1]);
+        let avx2 = all.iter().find(|how| how.name() == "AVX2").copied().unwrap_or(least);
+        for (asked, expected) in [("", best), (" ", best), ("avx512", best), (" avx2 ", avx2), ("baseline", least)] {
+            assert_eq!(Instructions::allowed(asked).unwrap(), expected, "{asked:?}");
+        }
+        for asked in ["AVX2", "sse", "1"] {
+            let error = Instructions::allowed(asked).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Option);
+            assert!(error.to_string().contains(asked) && error.to_string().contains(VARIABLE), "{error}");
+        }
+    }
+}

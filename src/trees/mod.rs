@@ -7,13 +7,14 @@
 mod blocks;
 mod columns;
 mod contributions;
-mod descend;
 mod document;
 mod instructions;
+mod kernels;
 mod lightgbm;
 mod linear;
 mod link;
 mod model;
+mod search;
 mod sets;
 mod tree;
 mod walk;
@@ -23,14 +24,17 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
-use blocks::Blocks;
+use blocks::{Blocks, MOST_ROWS};
 use columns::{Columns, Thresholds};
 use contributions::Collected;
-use instructions::{Instructions, LARGE, SMALL};
+use instructions::Instructions;
 use linear::Linear;
+use search::TILE;
 use walk::{Forest, Seen, WALKS};
 
+pub use blocks::Rows;
 pub use contributions::{Contributions, Covers};
+pub use instructions::check_instructions;
 pub use lightgbm::{explain_lightgbm, explain_lightgbm_dump, read_lightgbm, read_lightgbm_dump};
 pub use linear::LinearLeaf;
 pub use link::{Link, softmax};
@@ -99,8 +103,7 @@ struct Sums {
 #[derive(Debug)]
 struct Batches {
     blocks: Blocks,
-    large: Instructions,
-    small: Instructions,
+    how: Instructions,
     /// From this many rows on a small block is faster than walks.
     fewest: usize,
 }
@@ -261,6 +264,9 @@ impl Builder {
         if self.refuses_negative_categories {
             columns.refuse_negative_categories();
         }
+        if is_near_zero_zero {
+            columns.take_for_zero(ZERO);
+        }
         Ok(Ensemble {
             features,
             outputs,
@@ -311,17 +317,16 @@ impl Ensemble {
         }
         match self.batches() {
             Some(batches) => format!(
-                "{walks}; from {} rows on blocks of {SMALL} ({}) and {LARGE} ({})",
+                "{walks}; from {} rows on blocks of {TILE} to {MOST_ROWS} ({})",
                 batches.fewest,
-                batches.small.name(),
-                batches.large.name()
+                batches.how.name()
             ),
             None => walks,
         }
     }
 
     /// Scores the rows of `rows` into `scores`: what the link makes of [`Self::margins`].
-    pub fn score(&self, rows: &mut [f64], scores: &mut [f64]) {
+    pub fn score(&self, rows: Rows<'_>, scores: &mut [f64]) {
         self.margins(rows, scores);
         for scores in scores.chunks_exact_mut(self.outputs) {
             self.link.apply(scores);
@@ -329,29 +334,31 @@ impl Ensemble {
     }
 
     /// Sums of leaves of the rows of `rows`, which has [`Self::features`] numbers for each, in `scores`, which has
-    /// [`Self::outputs`] for each. What is left of the rows has no meaning.
+    /// [`Self::outputs`] for each.
     ///
     /// Every row adds its leaves in the order of the trees, in float64: the same answer whatever rows are beside it.
-    pub fn margins(&self, rows: &mut [f64], scores: &mut [f64]) {
-        if self.is_near_zero_zero {
-            to_zero(rows);
-        }
+    pub fn margins(&self, rows: Rows<'_>, scores: &mut [f64]) {
         for scores in scores.chunks_exact_mut(self.outputs) {
             scores.copy_from_slice(&self.sums.start);
         }
         let count = scores.len() / self.outputs;
         let mut done = 0;
+        if let Some(linear) = &self.linear {
+            let mut rows = rows.to_doubles();
+            if self.is_near_zero_zero {
+                to_zero(&mut rows);
+            }
+            let rows = rows.chunks_exact(self.features);
+            rows.zip(scores.chunks_exact_mut(self.outputs))
+                .for_each(|(row, scores)| self.add_linear(linear, row, scores));
+            done = count;
+        }
         while done < count {
             let left = count - done;
-            let (rows, scores) = (&rows[done * self.features..], &mut scores[done * self.outputs..]);
-            if let Some(linear) = &self.linear {
-                done += self.add_linear(linear, rows, scores);
-                continue;
-            }
+            let (rows, scores) = (rows.after(done * self.features), &mut scores[done * self.outputs..]);
             // A row alone never needs blocks, which take time to make.
             done += match if left == 1 { None } else { self.batches() } {
-                Some(batches) if left >= LARGE / 2 => self.add_large(batches, batches.large, rows, scores),
-                Some(batches) if left >= batches.fewest => self.add_small(batches, batches.small, rows, scores),
+                Some(batches) if left >= batches.fewest => batches.blocks.add(batches.how, &self.columns, rows, scores),
                 _ => self.add_walks(rows, scores),
             };
         }
@@ -361,11 +368,8 @@ impl Ensemble {
     }
 
     /// The leaf of each tree for the rows of `rows`, as the library that trained them numbers leaves: [`Self::trees`]
-    /// numbers for each row. What is left of the rows has no meaning.
-    pub fn leaves(&self, rows: &mut [f64], leaves: &mut [u32]) {
-        if self.is_near_zero_zero {
-            to_zero(rows);
-        }
+    /// numbers for each row.
+    pub fn leaves(&self, rows: &[f64], leaves: &mut [u32]) {
         let (columns, trees) = (self.columns.len(), self.forest.len());
         let number = |tree: usize, leaf: u32| {
             self.leaf_numbers.get(tree).and_then(|numbers| numbers.get(leaf as usize)).copied().unwrap_or(leaf)
@@ -374,9 +378,7 @@ impl Ensemble {
         let blocks = rows.chunks(WALKS * self.features).zip(leaves.chunks_mut((WALKS * trees).max(1)));
         for (rows, leaves) in blocks {
             let count = leaves.len() / trees;
-            for (row, ranks) in rows.chunks_exact(self.features).zip(ranks.chunks_exact_mut(columns)) {
-                self.columns.rank_row(row, ranks);
-            }
+            self.rank(Rows::Doubles(rows), &mut ranks);
             if count < WALKS {
                 for (ranks, leaves) in ranks.chunks_exact(columns).zip(leaves.chunks_exact_mut(trees)) {
                     self.forest.leaves_of_row(ranks, |tree, leaf| leaves[tree] = leaf);
@@ -395,49 +397,20 @@ impl Ensemble {
 
     fn batches(&self) -> Option<&Batches> {
         let make = || {
-            let blocks = Blocks::new(&self.forest, self.sums.are_single)?;
+            let blocks = Blocks::new(&self.forest, self.features, &self.sums.start, self.sums.are_single)?;
             let walk = self.forest.len().max(1) * (self.forest.mean_depth() + MORE_STEPS) * STEP_OF_WALK;
-            let fewest = (blocks.steps() * STEP_OF_BLOCK).div_ceil(walk).max(2);
-            let [large, small] = Instructions::for_blocks();
-            Some(Batches { blocks, large, small, fewest })
+            let fewest = (blocks.steps.len() * STEP_OF_BLOCK).div_ceil(walk).max(2);
+            Some(Batches { blocks, how: Instructions::best(), fewest })
         };
         self.blocks.get_or_init(make).as_ref()
     }
 
-    /// Adds the leaves of up to [`LARGE`] rows; says how many.
-    fn add_large(&self, batches: &Batches, how: Instructions, rows: &[f64], scores: &mut [f64]) -> usize {
-        let mut sums: Vec<_> = self.sums.start.iter().map(|start| [*start; LARGE]).collect();
-        how.add_large(&batches.blocks, &self.columns, part(rows, LARGE * self.features), self.features, &mut sums);
-        self.give(&sums, scores)
-    }
-
-    /// Adds the leaves of up to [`SMALL`] rows; says how many.
-    fn add_small(&self, batches: &Batches, how: Instructions, rows: &[f64], scores: &mut [f64]) -> usize {
-        let mut sums: Vec<_> = self.sums.start.iter().map(|start| [*start; SMALL]).collect();
-        how.add_small(&batches.blocks, &self.columns, part(rows, SMALL * self.features), self.features, &mut sums);
-        self.give(&sums, scores)
-    }
-
-    /// Sums of a block as scores row by row.
-    fn give<const ROWS: usize>(&self, sums: &[[f64; ROWS]], scores: &mut [f64]) -> usize {
-        let scores = scores.chunks_exact_mut(self.outputs).take(ROWS);
-        let count = scores.len();
-        for (row, scores) in scores.enumerate() {
-            for (score, sums) in scores.iter_mut().zip(sums) {
-                *score = sums[row];
-            }
-        }
-        count
-    }
-
-    /// Adds the leaves of up to [`LARGE`] rows; says how many.
-    fn add_walks(&self, rows: &[f64], scores: &mut [f64]) -> usize {
-        let count = LARGE.min(scores.len() / self.outputs);
+    /// Adds the leaves of some rows; says how many.
+    fn add_walks(&self, rows: Rows<'_>, scores: &mut [f64]) -> usize {
+        let count = MOST_ROWS.min(scores.len() / self.outputs);
         let columns = self.columns.len();
         let mut ranks = vec![0; count * columns];
-        for (row, ranks) in rows.chunks_exact(self.features).zip(ranks.chunks_exact_mut(columns)) {
-            self.columns.rank_row(row, ranks);
-        }
+        self.rank(rows, &mut ranks);
         let together = count - count % WALKS;
         let (many, few) = ranks.split_at(together * columns);
         let (scores_of_many, scores_of_few) = scores.split_at_mut(together * self.outputs);
@@ -450,8 +423,23 @@ impl Ensemble {
         count
     }
 
-    /// Adds the leaves of one row, of which some are functions of it; says that it was one.
-    fn add_linear(&self, linear: &Linear, row: &[f64], scores: &mut [f64]) -> usize {
+    /// The ranks of rows, as many as there are to be.
+    fn rank(&self, rows: Rows<'_>, ranks: &mut [u16]) {
+        let ranks = ranks.chunks_exact_mut(self.columns.len());
+        match rows {
+            Rows::Floats(rows) => {
+                let rows = rows.chunks_exact(self.features);
+                rows.zip(ranks).for_each(|(row, ranks)| self.columns.rank_row(row, ranks));
+            }
+            Rows::Doubles(rows) => {
+                let rows = rows.chunks_exact(self.features);
+                rows.zip(ranks).for_each(|(row, ranks)| self.columns.rank_row(row, ranks));
+            }
+        }
+    }
+
+    /// Adds the leaves of one row, of which some are functions of it.
+    fn add_linear(&self, linear: &Linear, row: &[f64], scores: &mut [f64]) {
         let mut ranks = vec![0; self.columns.len()];
         self.columns.rank_row(row, &mut ranks);
         let mut leaves = vec![0; self.forest.len()];
@@ -468,7 +456,6 @@ impl Ensemble {
                 None => self.add_leaf(tree, leaf, scores),
             }
         }
-        1
     }
 
     fn add_row(&self, ranks: &[u16], scores: &mut [f64]) {
@@ -528,10 +515,6 @@ fn to_zero(rows: &mut [f64]) {
 #[allow(clippy::cast_possible_truncation, reason = "that is what it is for")]
 fn single(value: f64) -> f64 {
     f64::from(value as f32)
-}
-
-fn part(rows: &[f64], most: usize) -> &[f64] {
-    &rows[..most.min(rows.len())]
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn missing_numbers_go_where_the_rule_says() {
     for (rule, threshold, values) in cases {
         for (value, expected) in values {
             let mut scores = [0.0];
-            stump(rule, threshold).score(&mut [value], &mut scores);
+            stump(rule, threshold).score(Rows::Doubles(&[value]), &mut scores);
             assert_eq!(scores[0].to_bits(), f64::to_bits(expected), "{rule:?} at {threshold}: {value}");
         }
     }
@@ -71,7 +71,7 @@ fn links_are_applied() {
         trees.push(1..2, &[], &[-2.0], &[]).unwrap();
         let trees = trees.finish().unwrap();
         let mut scores = [9.0; 4];
-        trees.score(&mut [1.0, 2.0], &mut scores);
+        trees.score(Rows::Doubles(&[1.0, 2.0]), &mut scores);
         assert_eq!(scores.map(f64::to_bits)[..2], scores.map(f64::to_bits)[2..]);
         for (score, expected) in scores.iter().zip(expected) {
             assert!((score - expected).abs() < 1e-15, "{link:?}: {score} {expected}");
@@ -175,7 +175,7 @@ fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
 }
 
 #[test]
-#[allow(clippy::cast_precision_loss, reason = "a few outputs")]
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few outputs; float32")]
 fn every_kernel_gives_the_same_bits() {
     // (trees, leaves of the largest, features, outputs, sets, different thresholds)
     let cases = [
@@ -207,47 +207,44 @@ fn every_kernel_gives_the_same_bits() {
             tables.push((table, to));
         }
         let ensemble = builder.finish().unwrap();
-        let count = 2 * LARGE + 75;
+        let count = MOST_ROWS + 75;
         let mut value = |_| if random.below(4) == 0 { ODD[random.below(10)] } else { random.number(kinds * 2) };
-        let rows: Vec<f64> = (0..count * features).map(&mut value).collect();
-        let mut expected = vec![0.0; count * outputs];
-        for (row, scores) in rows.chunks_exact(features).zip(expected.chunks_exact_mut(outputs)) {
-            for (table, to) in &tables {
-                let leaf = walk_plainly(table, row);
-                to.clone().for_each(|at| scores[at] += leaf * (1 + at) as f64);
-            }
-        }
-        let check = |how: &str, scores: &[f64]| {
-            let differs =
-                scores.iter().zip(&expected).position(|(score, expected)| score.to_bits() != expected.to_bits());
-            assert_eq!(differs, None, "case {number}, {how}");
-        };
-        let mut scores = vec![0.0; count * outputs];
-        for size in [1, 2, 16, 31, 33, 300, count] {
-            scores.fill(7.0);
-            for (rows, scores) in rows.chunks(size * features).zip(scores.chunks_mut(size * outputs)) {
-                ensemble.score(&mut rows.to_vec(), scores);
-            }
-            check(&format!("{size} rows at once"), &scores);
-        }
-        let Some(batches) = ensemble.batches() else {
-            assert!(has_sets || most > 256, "blocks do all other models");
-            continue;
-        };
-        let mut near_zero = rows.clone();
-        near_zero.iter_mut().filter(|value| value.abs() <= ZERO).for_each(|value| *value = 0.0);
-        for instructions in Instructions::available() {
-            let (mut large, mut small) = (scores.clone(), scores.clone());
-            for (how, scores) in [("large", &mut large), ("small", &mut small)] {
-                let mut done = 0;
-                while done < count {
-                    let (rows, scores) = (&near_zero[done * features..], &mut scores[done * outputs..]);
-                    done += match how {
-                        "large" => ensemble.add_large(batches, instructions, rows, scores),
-                        _ => ensemble.add_small(batches, instructions, rows, scores),
-                    };
+        let doubles: Vec<f64> = (0..count * features).map(&mut value).collect();
+        let floats: Vec<f32> = doubles.iter().map(|value| *value as f32).collect();
+        let rounded: Vec<f64> = floats.iter().map(|value| f64::from(*value)).collect();
+        for (rows, of, as_doubles) in
+            [(Rows::Doubles(&doubles), "float64", &doubles), (Rows::Floats(&floats), "float32", &rounded)]
+        {
+            let mut expected = vec![0.0; count * outputs];
+            for (row, scores) in as_doubles.chunks_exact(features).zip(expected.chunks_exact_mut(outputs)) {
+                for (table, to) in &tables {
+                    let leaf = walk_plainly(table, row);
+                    to.clone().for_each(|at| scores[at] += leaf * (1 + at) as f64);
                 }
-                check(&format!("{how} blocks with {}", instructions.name()), scores);
+            }
+            let check = |how: &str, size: usize, score: &mut dyn FnMut(Rows<'_>, &mut [f64]) -> usize| {
+                let count = count.min(20 * size);
+                let (mut scores, mut done) = (vec![0.0; count * outputs], 0);
+                while done < count {
+                    let end = count.min(done + size);
+                    done += score(rows.after(done * features), &mut scores[done * outputs..end * outputs]);
+                }
+                let differs =
+                    scores.iter().zip(&expected).position(|(score, expected)| score.to_bits() != expected.to_bits());
+                assert_eq!(differs, None, "case {number}, {size} rows of {of} at once, {how}");
+            };
+            let blocks = ensemble.batches().map(|batches| &batches.blocks);
+            assert!(blocks.is_some() || has_sets || most > 256, "blocks do all other models");
+            for size in [1, 2, 31, 130, count] {
+                check("as usual", size, &mut |rows, scores| {
+                    ensemble.score(rows, scores);
+                    scores.len() / outputs
+                });
+                for how in Instructions::available() {
+                    let Some(blocks) = blocks else { continue };
+                    let columns = &ensemble.columns;
+                    check(how.name(), size, &mut |rows, scores| blocks.add(how, columns, rows, scores));
+                }
             }
         }
     }

@@ -151,6 +151,16 @@ impl Forest {
         !self.rules_of_columns.is_empty()
     }
 
+    /// Leaves of the largest tree.
+    pub(super) fn most_leaves(&self) -> usize {
+        self.most_leaves
+    }
+
+    /// Nodes that are no leaves, of all trees.
+    pub(super) fn splits(&self) -> usize {
+        self.leaf_count - self.trees.len()
+    }
+
     /// The mean depth of a leaf.
     pub(super) fn mean_depth(&self) -> usize {
         self.depths / self.leaf_count.max(1)

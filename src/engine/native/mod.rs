@@ -35,7 +35,7 @@ pub use views::Explain;
 use views::Trees;
 
 /// Rows that go through the steps at once: as many as trees score at once, and fewer if they are long.
-const BLOCK: usize = 256;
+const BLOCK: usize = 512;
 /// Bytes of all their values, at most, unless one row has more.
 const BLOCK_BYTES: usize = 4 << 20;
 /// Versions of ONNX's own operators whose meaning is known; before them, arithmetic was another.

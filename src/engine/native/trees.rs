@@ -7,9 +7,10 @@ use super::ensemble::{self, Names, Sums};
 use super::graph::{Known, Planned, Planner, Value, int, plain};
 use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
+use super::values::Values;
 use crate::onnx::FullNode;
 use crate::tensor::DType;
-use crate::trees::Ensemble;
+use crate::trees::{Ensemble, Rows};
 
 /// Sums of leaves, as float64.
 #[derive(Debug)]
@@ -82,18 +83,23 @@ pub(super) fn classifier<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> 
 
 impl Step for Trees {
     fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
-        let mut rows = std::mem::take(&mut block.scratch);
-        block.numbers(self.from, &mut rows);
         block.make(self.to, |block, scores| {
             scores.resize(block.rows * self.ensemble.outputs(), 0.0);
-            self.ensemble.margins(&mut rows, scores);
+            match block.slot(self.from) {
+                Values::Floats(rows) => self.ensemble.margins(Rows::Floats(rows), scores),
+                Values::Doubles(rows) => self.ensemble.margins(Rows::Doubles(rows), scores),
+                _ => {
+                    let mut rows = Vec::new();
+                    block.numbers(self.from, &mut rows);
+                    self.ensemble.margins(Rows::Doubles(&rows), scores);
+                }
+            }
             if !self.base.is_empty() {
                 for row in scores.chunks_exact_mut(self.base.len()) {
                     row.iter_mut().zip(&self.base).for_each(|(score, base)| *score += base);
                 }
             }
         });
-        block.scratch = rows;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::stop::Stop;
 use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputRequest, Shape, Value};
-use crate::trees::{Contributions, Ensemble};
+use crate::trees::{Contributions, Ensemble, Rows};
 
 /// Rows that are answered at once, and bytes of their answers, at most, unless one row has more.
 const BLOCK: usize = 256;
@@ -99,7 +99,7 @@ impl TreeView {
         Ok(match &self.answer {
             Answer::Margin(trees) => {
                 let mut margins = vec![0.0; size];
-                trees.margins(rows, &mut margins);
+                trees.margins(Rows::Doubles(rows), &mut margins);
                 if self.output == DType::Float32 {
                     margins.iter().flat_map(|margin| (*margin as f32).to_ne_bytes()).collect()
                 } else {

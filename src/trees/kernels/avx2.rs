@@ -1,0 +1,117 @@
+//! AVX2: vectors of 32 bytes, eight float32 or four float64.
+//!
+//! Where the rows of a block stand has to stay in registers from the first step of a tree to the last. That takes functions
+//! that are not inlined: within the loop over trees the compiler kept it in memory, and a tree took 2.7 times as long.
+#![allow(unsafe_code)]
+#![allow(clippy::cast_ptr_alignment, reason = "what loads and stores needs no alignment")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "an iterator over the vectors leads the compiler to keep them in memory"
+)]
+
+use std::arch::x86_64::{
+    __m256i, _CMP_LT_OQ, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_cmp_pd, _mm256_cmp_ps, _mm256_cmpeq_epi8,
+    _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_pd, _mm256_movemask_ps,
+    _mm256_set1_epi8, _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_si256, _mm256_storeu_si256,
+};
+
+use super::plain;
+use crate::trees::blocks::Step;
+use crate::trees::search::{Block, Tile, ranking};
+
+/// How many of a block a number is beyond.
+#[inline]
+#[target_feature(enable = "avx2,popcnt")]
+fn count_singles(block: &Block<f32>, value: f32) -> u32 {
+    let value = _mm256_set1_ps(value);
+    // SAFETY: a block has sixteen numbers.
+    let (low, high) = unsafe { (_mm256_loadu_ps(block.0.as_ptr()), _mm256_loadu_ps(block.0[8..].as_ptr())) };
+    let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(low, value));
+    let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(high, value));
+    (low | high << 8).count_ones()
+}
+
+/// The same of float64.
+#[inline]
+#[target_feature(enable = "avx2,popcnt")]
+fn count_doubles(block: &Block<f64>, value: f64) -> u32 {
+    let value = _mm256_set1_pd(value);
+    let mut beyond = 0;
+    for at in [0, 4, 8, 12] {
+        // SAFETY: four numbers from `at` on are in the block.
+        let thresholds = unsafe { _mm256_loadu_pd(block.0[at..].as_ptr()) };
+        beyond |= _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_LT_OQ>(thresholds, value)) << at;
+    }
+    beyond.count_ones()
+}
+
+ranking!(rank_singles, f32, count_singles, #[target_feature(enable = "avx2,popcnt")]);
+ranking!(rank_doubles, f64, count_doubles, #[target_feature(enable = "avx2,popcnt")]);
+
+/// Where the rows of a block stand after the steps of a tree.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+pub(in crate::trees) fn descend<const TILES: usize>(
+    steps: &[Step],
+    lanes: &[[Tile; TILES]],
+    stands: &mut [Tile; TILES],
+) {
+    // Eight vectors at most, so that nothing else has to leave the registers.
+    let mut half = 0;
+    while half < TILES {
+        if TILES - half >= 4 {
+            part::<8, TILES>(steps, lanes, stands, half);
+        } else if TILES - half >= 2 {
+            part::<4, TILES>(steps, lanes, stands, half);
+        } else {
+            part::<2, TILES>(steps, lanes, stands, half);
+        }
+        half += 4.min(TILES);
+    }
+}
+
+/// [`descend`] for the rows of some vectors from a tile on.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+fn part<const VECTORS: usize, const TILES: usize>(
+    steps: &[Step],
+    lanes: &[[Tile; TILES]],
+    stands: &mut [Tile; TILES],
+    first: usize,
+) {
+    assert!(first + VECTORS / 2 <= TILES, "as many vectors as there are");
+    let mut all = [_mm256_setzero_si256(); VECTORS];
+    for step in steps {
+        let ranks = lanes[step.lane as usize][first..].as_ptr().cast::<__m256i>();
+        let most = _mm256_set1_epi8(step.rank.cast_signed());
+        let low = _mm256_set1_epi8(step.low.cast_signed());
+        let mid = _mm256_set1_epi8(step.mid.cast_signed());
+        for number in 0..VECTORS {
+            // SAFETY: from `first` on there are at least `VECTORS / 2` tiles, of two vectors each.
+            let rank = unsafe { _mm256_loadu_si256(ranks.add(number)) };
+            // There is no comparison of unsigned bytes, but a minimum.
+            let stays = _mm256_cmpeq_epi8(_mm256_min_epu8(rank, most), rank);
+            let moves = _mm256_andnot_si256(stays, _mm256_cmpeq_epi8(all[number], low));
+            all[number] = _mm256_blendv_epi8(all[number], mid, moves);
+        }
+    }
+    let stands = stands[first..].as_mut_ptr().cast::<__m256i>();
+    for number in 0..VECTORS {
+        // SAFETY: as above, and the tiles are borrowed by nobody else.
+        unsafe { _mm256_storeu_si256(stands.add(number), all[number]) };
+    }
+}
+
+/// Adds the leaves where rows stand to their sums.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+pub(in crate::trees) fn add_doubles(leaves: &[f64], stands: &[Tile], sums: &mut [f64]) {
+    plain::add(leaves, stands, sums);
+}
+
+/// The same for sums that are float32.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+pub(in crate::trees) fn add_singles(leaves: &[f32], stands: &[Tile], sums: &mut [f32]) {
+    plain::add(leaves, stands, sums);
+}

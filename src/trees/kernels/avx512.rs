@@ -1,0 +1,157 @@
+//! AVX-512: vectors of 64 bytes, sixteen float32 or eight float64.
+#![allow(unsafe_code)]
+#![allow(clippy::cast_ptr_alignment, reason = "what loads and stores needs no alignment")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "an iterator over the vectors leads the compiler to keep them in memory"
+)]
+
+use std::arch::x86_64::{
+    _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm512_add_pd, _mm512_add_ps, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask,
+    _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64, _mm512_loadu_pd, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_cmpeq_epi8_mask, _mm512_mask_mov_epi8, _mm512_mask_mov_pd, _mm512_mask_mov_ps,
+    _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64,
+    _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_test_epi32_mask, _mm512_test_epi64_mask,
+};
+
+use super::plain;
+use crate::trees::blocks::Step;
+use crate::trees::search::{Block, TILE, Tile, ranking};
+
+/// How many of a block a number is beyond.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]
+fn count_singles(block: &Block<f32>, value: f32) -> u32 {
+    // SAFETY: a block has sixteen numbers.
+    let thresholds = unsafe { _mm512_loadu_ps(block.0.as_ptr()) };
+    _mm512_cmp_ps_mask::<_CMP_LT_OQ>(thresholds, _mm512_set1_ps(value)).count_ones()
+}
+
+/// The same of float64.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]
+fn count_doubles(block: &Block<f64>, value: f64) -> u32 {
+    let value = _mm512_set1_pd(value);
+    // SAFETY: a block has sixteen numbers.
+    let (low, high) = unsafe { (_mm512_loadu_pd(block.0.as_ptr()), _mm512_loadu_pd(block.0[8..].as_ptr())) };
+    let low = _mm512_cmp_pd_mask::<_CMP_LT_OQ>(low, value);
+    let high = _mm512_cmp_pd_mask::<_CMP_LT_OQ>(high, value);
+    (u32::from(low) | u32::from(high) << 8).count_ones()
+}
+
+ranking!(rank_singles, f32, count_singles, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
+ranking!(rank_doubles, f64, count_doubles, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
+
+/// Where the rows of a block stand after the steps of a tree. It is not inlined, as for AVX2.
+#[inline(never)]
+#[target_feature(enable = "avx512bw")]
+pub(in crate::trees) fn descend<const TILES: usize>(
+    steps: &[Step],
+    lanes: &[[Tile; TILES]],
+    stands: &mut [Tile; TILES],
+) {
+    let mut all = [_mm512_setzero_si512(); TILES];
+    for step in steps {
+        let ranks = &lanes[step.lane as usize];
+        let most = _mm512_set1_epi8(step.rank.cast_signed());
+        let low = _mm512_set1_epi8(step.low.cast_signed());
+        let mid = _mm512_set1_epi8(step.mid.cast_signed());
+        for number in 0..TILES {
+            // SAFETY: a tile is a vector.
+            let rank = unsafe { _mm512_loadu_si512(ranks[number].0.as_ptr().cast()) };
+            let moves = _mm512_mask_cmpeq_epi8_mask(_mm512_cmpgt_epu8_mask(rank, most), all[number], low);
+            all[number] = _mm512_mask_mov_epi8(all[number], moves, mid);
+        }
+    }
+    for number in 0..TILES {
+        // SAFETY: a tile is a vector, and is borrowed by nobody else.
+        unsafe { _mm512_storeu_si512(stands[number].0.as_mut_ptr().cast(), all[number]) };
+    }
+}
+
+/// Adds the leaves where rows stand to their sums: up to 64 leaves are looked up within registers.
+#[inline(never)]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+pub(in crate::trees) fn add_doubles(leaves: &[f64], stands: &[Tile], sums: &mut [f64]) {
+    match leaves.len() {
+        0..=16 => look_up_doubles::<2>(leaves, stands, sums),
+        17..=32 => look_up_doubles::<4>(leaves, stands, sums),
+        33..=64 => look_up_doubles::<8>(leaves, stands, sums),
+        _ => plain::add(leaves, stands, sums),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+fn look_up_doubles<const VECTORS: usize>(leaves: &[f64], stands: &[Tile], sums: &mut [f64]) {
+    let mut table = [_mm512_set1_pd(0.0); VECTORS];
+    for (vector, leaves) in table.iter_mut().zip(leaves.as_chunks::<8>().0) {
+        // SAFETY: there are eight numbers.
+        *vector = unsafe { _mm512_loadu_pd(leaves.as_ptr()) };
+    }
+    let (bit_16, bit_32) = (_mm512_set1_epi64(16), _mm512_set1_epi64(32));
+    for (stands, sums) in stands.iter().zip(sums.as_chunks_mut::<TILE>().0) {
+        for (stands, sums) in stands.0.as_chunks::<8>().0.iter().zip(sums.as_chunks_mut::<8>().0) {
+            // SAFETY: there are eight bytes.
+            let at = _mm512_cvtepu8_epi64(unsafe { _mm_loadl_epi64(stands.as_ptr().cast()) });
+            let mut found = _mm512_permutex2var_pd(table[0], at, table[1]);
+            if VECTORS > 2 {
+                let is_second = _mm512_test_epi64_mask(at, bit_16);
+                let second = _mm512_permutex2var_pd(table[2 % VECTORS], at, table[3 % VECTORS]);
+                found = _mm512_mask_mov_pd(found, is_second, second);
+                if VECTORS > 4 {
+                    let third = _mm512_permutex2var_pd(table[4 % VECTORS], at, table[5 % VECTORS]);
+                    let fourth = _mm512_permutex2var_pd(table[6 % VECTORS], at, table[7 % VECTORS]);
+                    let upper = _mm512_mask_mov_pd(third, is_second, fourth);
+                    found = _mm512_mask_mov_pd(found, _mm512_test_epi64_mask(at, bit_32), upper);
+                }
+            }
+            // SAFETY: there are eight numbers, borrowed by nobody else.
+            unsafe { _mm512_storeu_pd(sums.as_mut_ptr(), _mm512_add_pd(_mm512_loadu_pd(sums.as_ptr()), found)) };
+        }
+    }
+}
+
+/// [`add_doubles`] for sums that are float32, up to 128 leaves.
+#[inline(never)]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+pub(in crate::trees) fn add_singles(leaves: &[f32], stands: &[Tile], sums: &mut [f32]) {
+    match leaves.len() {
+        0..=32 => look_up_singles::<2>(leaves, stands, sums),
+        33..=64 => look_up_singles::<4>(leaves, stands, sums),
+        65..=128 => look_up_singles::<8>(leaves, stands, sums),
+        _ => plain::add(leaves, stands, sums),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+fn look_up_singles<const VECTORS: usize>(leaves: &[f32], stands: &[Tile], sums: &mut [f32]) {
+    let mut table = [_mm512_set1_ps(0.0); VECTORS];
+    for (vector, leaves) in table.iter_mut().zip(leaves.as_chunks::<16>().0) {
+        // SAFETY: there are sixteen numbers.
+        *vector = unsafe { _mm512_loadu_ps(leaves.as_ptr()) };
+    }
+    let (bit_32, bit_64) = (_mm512_set1_epi32(32), _mm512_set1_epi32(64));
+    for (stands, sums) in stands.iter().zip(sums.as_chunks_mut::<TILE>().0) {
+        for (stands, sums) in stands.0.as_chunks::<16>().0.iter().zip(sums.as_chunks_mut::<16>().0) {
+            // SAFETY: there are sixteen bytes.
+            let at = _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(stands.as_ptr().cast()) });
+            let mut found = _mm512_permutex2var_ps(table[0], at, table[1]);
+            if VECTORS > 2 {
+                let is_second = _mm512_test_epi32_mask(at, bit_32);
+                let second = _mm512_permutex2var_ps(table[2 % VECTORS], at, table[3 % VECTORS]);
+                found = _mm512_mask_mov_ps(found, is_second, second);
+                if VECTORS > 4 {
+                    let third = _mm512_permutex2var_ps(table[4 % VECTORS], at, table[5 % VECTORS]);
+                    let fourth = _mm512_permutex2var_ps(table[6 % VECTORS], at, table[7 % VECTORS]);
+                    let upper = _mm512_mask_mov_ps(third, is_second, fourth);
+                    found = _mm512_mask_mov_ps(found, _mm512_test_epi32_mask(at, bit_64), upper);
+                }
+            }
+            // SAFETY: there are sixteen numbers, borrowed by nobody else.
+            unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), found)) };
+        }
+    }
+}

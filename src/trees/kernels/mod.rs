@@ -1,0 +1,7 @@
+//! The inner loops, once for each set of instructions, with the same functions in each.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
+pub(super) mod plain;
