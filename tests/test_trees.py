@@ -136,7 +136,17 @@ def test_bytes_names_and_reports(tmp_path: Path) -> None:
     why = model.explain()
     assert why["engine"] == "native"
     assert "itself" in why["why"]
-    assert re.search("16 walks at once; from [0-9]+ rows on blocks of 64 ", why["kernel"])
+    assert re.search("16 walks at once.*; from [0-9]+ rows on blocks of 64 ", why["kernel"])
+
+
+def test_rows_alone_get_the_scores_of_batches_however_many_came_before(tmp_path: Path) -> None:
+    for seed in range(3):
+        booster = train(seed)
+        model = glowplug.load(saved(booster, tmp_path))
+        x = data(np.random.default_rng(seed), 200, booster.num_feature())
+        alone = [model.predict(x[row : row + 1]) for row in range(len(x))]
+        np.testing.assert_array_equal(np.concatenate(alone), model.predict(x))
+        np.testing.assert_array_equal(np.concatenate(alone), booster.predict(x))
 
 
 def test_instructions_can_be_taken_away_and_scores_stay(tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ pub(super) struct Blocks {
     /// In the order of trees.
     pub(super) leaves: Vec<Leaves>,
     pub(super) values: Values,
-    outputs: usize,
+    pub(super) outputs: usize,
     /// What lanes are: (column, which 255 of its ranks), in order.
     parts: Vec<(u16, u16)>,
-    features: usize,
+    pub(super) features: usize,
     singles: OnceLock<Ranker<f32>>,
     doubles: OnceLock<Ranker<f64>>,
 }

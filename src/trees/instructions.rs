@@ -1,15 +1,17 @@
 //! The same code for each set of instructions, and which of them this processor has.
 #![allow(unsafe_code)]
 
+use std::ops::AddAssign;
 use std::sync::OnceLock;
 
+use super::across::{MOST_LANES, Row, SIDE_BY_SIDE, Slot};
 use super::blocks::{Blocks, Step};
 use super::columns::Columns;
 use super::contributions::{self, FEW, MANY, Points, Scratch, Table};
 use super::kernels::plain;
 #[cfg(target_arch = "x86_64")]
 use super::kernels::{avx2, avx512};
-use super::search::{Ranker, Real, Tile};
+use super::search::{Ranker, Real, TILE, Tile};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Calls what is compiled for a set of instructions.
@@ -18,11 +20,11 @@ macro_rules! chosen {
         match $how.0 {
             Set::Baseline => $plain($($argument),*),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` made this value, after it had found AVX2 and POPCNT.
+            // SAFETY: AVX2 and POPCNT were found: by `available` itself, or before the AVX-512 that `for_tiles` replaced.
             Set::Avx2 => unsafe { $avx2($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F, and POPCNT.
-            Set::Avx512 => unsafe { $avx512($($argument),*) },
+            Set::Avx512 | Set::Vbmi => unsafe { $avx512($($argument),*) },
         }
     };
 }
@@ -34,6 +36,9 @@ enum Set {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// And VBMI.
+    #[cfg(target_arch = "x86_64")]
+    Vbmi,
 }
 
 /// The variable with which a user keeps kernels from some of the processor's instructions.
@@ -61,10 +66,14 @@ impl Instructions {
         {
             let has_popcnt = is_x86_feature_detected!("popcnt");
             if has_popcnt
+                && is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
             {
+                if is_x86_feature_detected!("avx512vbmi") {
+                    all.push(Self(Set::Vbmi));
+                }
                 all.push(Self(Set::Avx512));
             }
             if has_popcnt && is_x86_feature_detected!("avx2") {
@@ -105,9 +114,59 @@ impl Instructions {
             Set::Avx2 => "AVX2",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Vbmi => "AVX-512 VBMI",
             Set::Baseline if cfg!(target_arch = "x86_64") => "SSE2",
             Set::Baseline if cfg!(target_arch = "aarch64") => "NEON",
             Set::Baseline => "portable",
+        }
+    }
+
+    /// Bytes that a row may have to go through many trees at once.
+    pub(super) fn most_lanes_across(self) -> usize {
+        match self.0 {
+            Set::Baseline => 0,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 | Set::Avx512 => MOST_LANES / 2,
+            #[cfg(target_arch = "x86_64")]
+            Set::Vbmi => MOST_LANES,
+        }
+    }
+
+    /// Where a row of so many bytes stands in groups of 64 trees, up to [`SIDE_BY_SIDE`], after `slots` of them.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "no row goes this way"))]
+    pub(super) fn go_across(self, slots: &[Slot], lanes: usize, row: &Row, stands: &mut [[u8; TILE]]) {
+        #[cfg(target_arch = "x86_64")]
+        match (self.0, stands.len()) {
+            (Set::Baseline, _) => {}
+            // SAFETY: `available` made this value, after it had found AVX2, for AVX-512 as well.
+            (Set::Avx2 | Set::Avx512, _) => unsafe {
+                match lanes {
+                    0..=16 => avx2::go_across::<1>(slots, row, stands),
+                    17..=32 => avx2::go_across::<2>(slots, row, stands),
+                    33..=64 => avx2::go_across::<4>(slots, row, stands),
+                    _ => avx2::go_across::<8>(slots, row, stands),
+                }
+            },
+            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ, VL and VBMI.
+            (Set::Vbmi, groups) => unsafe {
+                match groups {
+                    1 => avx512::go_across::<1>(slots, lanes, row, stands),
+                    2 => avx512::go_across::<2>(slots, lanes, row, stands),
+                    3 => avx512::go_across::<3>(slots, lanes, row, stands),
+                    _ => avx512::go_across::<SIDE_BY_SIDE>(slots, lanes, row, stands),
+                }
+            },
+        }
+    }
+
+    /// What is fastest for blocks of so many tiles: with few vectors a step of AVX-512 waits for masks, which takes half as
+    /// long again as AVX2.
+    fn for_tiles(self, tiles: usize) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 | Set::Vbmi if tiles <= 2 => Self(Set::Avx2),
+            _ => self,
         }
     }
 
@@ -118,7 +177,7 @@ impl Instructions {
         lanes: &[[Tile; TILES]],
         stands: &mut [Tile; TILES],
     ) {
-        chosen!(self, plain::descend, avx2::descend, avx512::descend, (steps, lanes, stands));
+        chosen!(self.for_tiles(TILES), plain::descend, avx2::descend, avx512::descend, (steps, lanes, stands));
     }
 }
 
@@ -135,6 +194,9 @@ pub(super) trait Number: Real + 'static {
         lanes: &mut [Tile],
         number_of: (usize, usize),
     );
+
+    /// The bytes of one row.
+    fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]);
 }
 
 impl Number for f32 {
@@ -150,6 +212,9 @@ impl Number for f32 {
         number_of: (usize, usize),
     ) {
         chosen!(how, plain::rank_singles, avx2::rank_singles, avx512::rank_singles, (ranker, rows, lanes, number_of));
+    }
+    fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]) {
+        chosen!(how, plain::rank_single, avx2::rank_single, avx512::rank_single, (ranker, row, bytes));
     }
 }
 
@@ -167,10 +232,13 @@ impl Number for f64 {
     ) {
         chosen!(how, plain::rank_doubles, avx2::rank_doubles, avx512::rank_doubles, (ranker, rows, lanes, number_of));
     }
+    fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]) {
+        chosen!(how, plain::rank_double, avx2::rank_double, avx512::rank_double, (ranker, row, bytes));
+    }
 }
 
 /// Numbers that sums are of.
-pub(super) trait Sum: Copy + Default + Into<f64> {
+pub(super) trait Sum: Copy + Default + AddAssign + Into<f64> {
     /// From what is known to be one.
     fn of(value: f64) -> Self;
 
@@ -246,7 +314,7 @@ macro_rules! explained {
                     Set::Avx2 => unsafe { $avx2(table, leaves, points, scratch, settled, sums) },
                     #[cfg(target_arch = "x86_64")]
                     // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F.
-                    Set::Avx512 => unsafe { $avx512(table, leaves, points, scratch, settled, sums) },
+                    Set::Avx512 | Set::Vbmi => unsafe { $avx512(table, leaves, points, scratch, settled, sums) },
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! a tree look at a whole block of rows (`blocks`). Every way adds the same float64 leaves in the order of the trees:
 //! answers are equal to the last bit, whatever rows are beside a row and whatever the processor knows.
 
+mod across;
 mod blocks;
 mod columns;
 mod contributions;
@@ -22,8 +23,10 @@ mod xgboost;
 
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
+use across::Across;
 use blocks::{Blocks, MOST_ROWS};
 use columns::{Columns, Thresholds};
 use contributions::Collected;
@@ -44,6 +47,10 @@ pub use xgboost::{explain_xgboost, read_xgboost};
 
 /// `LightGBM` takes numbers this close to zero for zero (`kZeroThreshold`, a float32 there).
 const ZERO: f64 = 1e-35_f32 as f64;
+/// From this many rows on a block is faster than trees at once, row by row.
+const FEWEST: usize = 48;
+/// Rows that walk, if there are few at a time, before blocks are made: about what their making takes.
+const PATIENCE: usize = 100;
 /// Picoseconds of a step of a small block and of one walk, measured with 500 trees of 31 and of 255 leaves.
 const STEP_OF_BLOCK: usize = 2000;
 const STEP_OF_WALK: usize = 1900;
@@ -86,8 +93,9 @@ pub struct Ensemble {
     linear: Option<Linear>,
     /// For each tree, what the library that trained it calls its leaves, unless they are numbered as they are here.
     leaf_numbers: Vec<Box<[u32]>>,
-    /// Made for the first batch: a process that scores single rows does not pay for them.
+    /// Made for the first batch, or after some rows: a process that scores few rows does not pay for them.
     blocks: OnceLock<Option<Batches>>,
+    walked: AtomicUsize,
 }
 
 /// How leaves are added.
@@ -104,7 +112,9 @@ struct Sums {
 struct Batches {
     blocks: Blocks,
     how: Instructions,
-    /// From this many rows on a small block is faster than walks.
+    /// Made for the first few rows.
+    across: OnceLock<Option<Across>>,
+    /// From this many rows on a block is faster than rows one by one.
     fewest: usize,
 }
 
@@ -279,6 +289,7 @@ impl Builder {
             linear,
             leaf_numbers: self.leaf_numbers,
             blocks: OnceLock::new(),
+            walked: AtomicUsize::new(0),
         })
     }
 }
@@ -315,13 +326,12 @@ impl Ensemble {
         if self.linear.is_some() {
             return format!("{walks}; then linear functions");
         }
-        match self.batches() {
-            Some(batches) => format!(
-                "{walks}; from {} rows on blocks of {TILE} to {MOST_ROWS} ({})",
-                batches.fewest,
-                batches.how.name()
-            ),
-            None => walks,
+        let Some(batches) = self.batches() else { return walks };
+        let blocks =
+            format!("from {} rows on blocks of {TILE} to {MOST_ROWS} ({})", batches.fewest, batches.how.name());
+        match batches.across() {
+            Some(_) => format!("{walks} for the first {PATIENCE} rows; then {TILE} trees at once; {blocks}"),
+            None => format!("{walks}; {blocks}"),
         }
     }
 
@@ -356,10 +366,13 @@ impl Ensemble {
         while done < count {
             let left = count - done;
             let (rows, scores) = (rows.after(done * self.features), &mut scores[done * self.outputs..]);
-            // A row alone never needs blocks, which take time to make.
-            done += match if left == 1 { None } else { self.batches() } {
+            done += match self.batches_for(left) {
                 Some(batches) if left >= batches.fewest => batches.blocks.add(batches.how, &self.columns, rows, scores),
-                _ => self.add_walks(rows, scores),
+                Some(batches) => match batches.across() {
+                    Some(across) => across.add(batches.how, &batches.blocks, &self.columns, rows, scores),
+                    None => self.add_walks(rows, scores),
+                },
+                None => self.add_walks(rows, scores),
             };
         }
         for score in scores.iter_mut() {
@@ -395,12 +408,26 @@ impl Ensemble {
         }
     }
 
+    /// What scores so many rows, if it is worth its making: before, a few rows are scored sooner by walks.
+    fn batches_for(&self, rows: usize) -> Option<&Batches> {
+        if self.blocks.get().is_none() && rows < TILE {
+            let walked = self.walked.fetch_add(rows, Ordering::Relaxed);
+            if walked + rows <= PATIENCE {
+                return None;
+            }
+        }
+        self.batches()
+    }
+
     fn batches(&self) -> Option<&Batches> {
         let make = || {
             let blocks = Blocks::new(&self.forest, self.features, &self.sums.start, self.sums.are_single)?;
-            let walk = self.forest.len().max(1) * (self.forest.mean_depth() + MORE_STEPS) * STEP_OF_WALK;
-            let fewest = (blocks.steps.len() * STEP_OF_BLOCK).div_ceil(walk).max(2);
-            Some(Batches { blocks, how: Instructions::best(), fewest })
+            let mut batches = Batches { blocks, how: Instructions::best(), across: OnceLock::new(), fewest: FEWEST };
+            if !batches.goes_across() {
+                let walk = self.forest.len().max(1) * (self.forest.mean_depth() + MORE_STEPS) * STEP_OF_WALK;
+                batches.fewest = (batches.blocks.steps.len() * STEP_OF_BLOCK).div_ceil(walk).max(2);
+            }
+            Some(batches)
         };
         self.blocks.get_or_init(make).as_ref()
     }
@@ -499,6 +526,17 @@ impl Ensemble {
                 }
             }
         }
+    }
+}
+
+impl Batches {
+    /// Whether rows can go across trees.
+    fn goes_across(&self) -> bool {
+        self.blocks.lanes() <= self.how.most_lanes_across() && !self.blocks.ends.is_empty()
+    }
+
+    fn across(&self) -> Option<&Across> {
+        self.across.get_or_init(|| Across::new(&self.blocks, self.how)).as_ref()
     }
 }
 

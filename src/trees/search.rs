@@ -130,10 +130,10 @@ impl Kind {
     }
 }
 
-/// A function that ranks a tile of rows, for a set of instructions and a type of numbers: `$count` says how many of a block
-/// a number is beyond.
+/// Functions that rank a tile of rows, and one row, for a set of instructions and a type of numbers: `$count` says how many
+/// of a block a number is beyond.
 macro_rules! ranking {
-    ($tile:ident, $float:ty, $count:ident, $(#[$attribute:meta])*) => {
+    ($tile:ident, $row:ident, $float:ty, $count:ident, $(#[$attribute:meta])*) => {
         /// The bytes of up to 64 rows: `lanes` has `tiles` for each lane, of which it is the one with this number.
         $(#[$attribute])*
         pub(in crate::trees) fn $tile(
@@ -176,6 +176,27 @@ macro_rules! ranking {
                     for ((byte, rank), value) in bytes.iter_mut().zip(&ranks).zip(&values) {
                         *byte = kind.settle_byte(*rank, value.abs() <= ranker.near_zero, value.is_nan());
                     }
+                }
+            }
+        }
+
+        /// The bytes of one row, one for each lane.
+        $(#[$attribute])*
+        pub(in crate::trees) fn $row(
+            ranker: &$crate::trees::search::Ranker<$float>,
+            row: &[$float],
+            bytes: &mut [u8],
+        ) {
+            for feature in &ranker.features {
+                let value = row[feature.at];
+                let mut rank = 0;
+                for level in &feature.levels {
+                    rank = rank * 16 + $count(&ranker.blocks[level + rank as usize], value);
+                }
+                let (is_zero, is_missing) = (value.abs() <= ranker.near_zero, value.is_nan());
+                let lanes = feature.lanes.clone();
+                for (byte, kind) in bytes[lanes.clone()].iter_mut().zip(&ranker.kinds[lanes]) {
+                    *byte = kind.settle_byte(rank, is_zero, is_missing);
                 }
             }
         }

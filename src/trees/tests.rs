@@ -179,9 +179,12 @@ fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
 fn every_kernel_gives_the_same_bits() {
     // (trees, leaves of the largest, features, outputs, sets, different thresholds)
     let cases = [
+        (0, 1, 2, 1, false, 1),
         (1, 1, 1, 1, false, 10),
         (1, 2, 1, 1, false, 1),
         (40, 16, 3, 1, false, 50),
+        (330, 12, 20, 1, false, 300),
+        (200, 9, 40, 2, false, 700),
         (60, 33, 5, 3, false, 20),
         (20, 129, 9, 1, false, 5000),
         (12, 256, 4, 2, false, 3000),
@@ -243,7 +246,11 @@ fn every_kernel_gives_the_same_bits() {
                 for how in Instructions::available() {
                     let Some(blocks) = blocks else { continue };
                     let columns = &ensemble.columns;
-                    check(how.name(), size, &mut |rows, scores| blocks.add(how, columns, rows, scores));
+                    let way = format!("blocks with {}", how.name());
+                    check(&way, size, &mut |rows, scores| blocks.add(how, columns, rows, scores));
+                    let Some(across) = Across::new(blocks, how) else { continue };
+                    let way = format!("across with {}", how.name());
+                    check(&way, size, &mut |rows, scores| across.add(how, blocks, columns, rows, scores));
                 }
             }
         }

@@ -10,14 +10,16 @@
 )]
 
 use std::arch::x86_64::{
-    __m256i, _CMP_LT_OQ, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_cmp_pd, _mm256_cmp_ps, _mm256_cmpeq_epi8,
-    _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_pd, _mm256_movemask_ps,
-    _mm256_set1_epi8, _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_si256, _mm256_storeu_si256,
+    __m256i, _CMP_LT_OQ, _mm_loadu_si128, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_broadcastsi128_si256,
+    _mm256_cmp_pd, _mm256_cmp_ps, _mm256_cmpeq_epi8, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_min_epu8, _mm256_movemask_pd, _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_pd, _mm256_set1_ps,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_storeu_si256,
 };
 
 use super::plain;
+use crate::trees::across::{MOST_LANES, Row, Slot};
 use crate::trees::blocks::Step;
-use crate::trees::search::{Block, Tile, ranking};
+use crate::trees::search::{Block, TILE, Tile, ranking};
 
 /// How many of a block a number is beyond.
 #[inline]
@@ -45,8 +47,8 @@ fn count_doubles(block: &Block<f64>, value: f64) -> u32 {
     beyond.count_ones()
 }
 
-ranking!(rank_singles, f32, count_singles, #[target_feature(enable = "avx2,popcnt")]);
-ranking!(rank_doubles, f64, count_doubles, #[target_feature(enable = "avx2,popcnt")]);
+ranking!(rank_singles, rank_single, f32, count_singles, #[target_feature(enable = "avx2,popcnt")]);
+ranking!(rank_doubles, rank_double, f64, count_doubles, #[target_feature(enable = "avx2,popcnt")]);
 
 /// Where the rows of a block stand after the steps of a tree.
 #[inline(never)]
@@ -114,4 +116,75 @@ pub(in crate::trees) fn add_doubles(leaves: &[f64], stands: &[Tile], sums: &mut 
 #[target_feature(enable = "avx2")]
 pub(in crate::trees) fn add_singles(leaves: &[f32], stands: &[Tile], sums: &mut [f32]) {
     plain::add(leaves, stands, sums);
+}
+
+/// Where a row stands in some groups of 64 trees, after `slots` of them side by side. `TABLES` of 16 bytes hold the row.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+pub(in crate::trees) fn go_across<const TABLES: usize>(slots: &[Slot], row: &Row, stands: &mut [[u8; TILE]]) {
+    const { assert!(TABLES * 16 <= MOST_LANES) };
+    let mut tables = [_mm256_setzero_si256(); TABLES];
+    for number in 0..TABLES {
+        // SAFETY: sixteen bytes from there on are in the row.
+        tables[number] = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(row.0[number * 16..].as_ptr().cast()) });
+    }
+    let groups = stands.len();
+    for (group, stands) in stands.iter_mut().enumerate() {
+        let (mut low, mut high) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+        for slot in slots.iter().skip(group).step_by(groups) {
+            low = step_across(&tables, slot, 0, low);
+            high = step_across(&tables, slot, 32, high);
+        }
+        // SAFETY: there are two vectors of bytes, borrowed by nobody else.
+        unsafe {
+            _mm256_storeu_si256(stands.as_mut_ptr().cast(), low);
+            _mm256_storeu_si256(stands[32..].as_mut_ptr().cast(), high);
+        }
+    }
+}
+
+/// A step of the 32 trees from `first` on.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn step_across<const TABLES: usize>(tables: &[__m256i; TABLES], slot: &Slot, first: usize, at: __m256i) -> __m256i {
+    // SAFETY: `first` is 0 or 32, so that each is a vector within its 64 bytes; slices check it.
+    let (lanes, most, low, mid) = unsafe {
+        (
+            _mm256_loadu_si256(slot.lanes[first..first + 32].as_ptr().cast()),
+            _mm256_loadu_si256(slot.ranks[first..first + 32].as_ptr().cast()),
+            _mm256_loadu_si256(slot.lows[first..first + 32].as_ptr().cast()),
+            _mm256_loadu_si256(slot.mids[first..first + 32].as_ptr().cast()),
+        )
+    };
+    let rank = look_up(tables, lanes);
+    let stays = _mm256_cmpeq_epi8(_mm256_min_epu8(rank, most), rank);
+    let moves = _mm256_andnot_si256(stays, _mm256_cmpeq_epi8(at, low));
+    _mm256_blendv_epi8(at, mid, moves)
+}
+
+/// The bytes that `lanes` name, up to 128.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn look_up<const TABLES: usize>(tables: &[__m256i; TABLES], lanes: __m256i) -> __m256i {
+    // A shuffle goes by the lower four bits; the others, one after the other, as the bit that a blend goes by.
+    let mut found = [_mm256_setzero_si256(); TABLES];
+    for number in 0..TABLES {
+        found[number] = _mm256_shuffle_epi8(tables[number], lanes);
+    }
+    if TABLES >= 2 {
+        let bit = _mm256_slli_epi16::<3>(lanes);
+        for pair in 0..TABLES / 2 {
+            found[pair] = _mm256_blendv_epi8(found[2 * pair], found[2 * pair + 1], bit);
+        }
+    }
+    if TABLES >= 4 {
+        let bit = _mm256_slli_epi16::<2>(lanes);
+        for pair in 0..TABLES / 4 {
+            found[pair] = _mm256_blendv_epi8(found[2 * pair], found[2 * pair + 1], bit);
+        }
+    }
+    if TABLES >= 8 {
+        found[0] = _mm256_blendv_epi8(found[0], found[1], _mm256_slli_epi16::<1>(lanes));
+    }
+    found[0]
 }

@@ -7,15 +7,17 @@
 )]
 
 use std::arch::x86_64::{
-    _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm512_add_pd, _mm512_add_ps, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask,
-    _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64, _mm512_loadu_pd, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mask_cmpeq_epi8_mask, _mm512_mask_mov_epi8, _mm512_mask_mov_pd, _mm512_mask_mov_ps,
-    _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64,
-    _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_storeu_si512,
-    _mm512_test_epi32_mask, _mm512_test_epi64_mask,
+    __m512i, _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm512_add_pd, _mm512_add_ps, _mm512_cmp_pd_mask,
+    _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64, _mm512_loadu_pd,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_cmpeq_epi8_mask, _mm512_mask_mov_epi8, _mm512_mask_mov_pd,
+    _mm512_mask_mov_ps, _mm512_movepi8_mask, _mm512_permutex2var_epi8, _mm512_permutex2var_pd, _mm512_permutex2var_ps,
+    _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps,
+    _mm512_setzero_si512, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_test_epi32_mask,
+    _mm512_test_epi64_mask,
 };
 
 use super::plain;
+use crate::trees::across::{MOST_LANES, Row, Slot};
 use crate::trees::blocks::Step;
 use crate::trees::search::{Block, TILE, Tile, ranking};
 
@@ -40,8 +42,8 @@ fn count_doubles(block: &Block<f64>, value: f64) -> u32 {
     (u32::from(low) | u32::from(high) << 8).count_ones()
 }
 
-ranking!(rank_singles, f32, count_singles, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
-ranking!(rank_doubles, f64, count_doubles, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
+ranking!(rank_singles, rank_single, f32, count_singles, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
+ranking!(rank_doubles, rank_double, f64, count_doubles, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
 
 /// Where the rows of a block stand after the steps of a tree. It is not inlined, as for AVX2.
 #[inline(never)]
@@ -154,4 +156,68 @@ fn look_up_singles<const VECTORS: usize>(leaves: &[f32], stands: &[Tile], sums: 
             unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), found)) };
         }
     }
+}
+
+/// Where a row of so many bytes stands in `GROUPS` groups of 64 trees, after `slots` of them side by side.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi")]
+pub(in crate::trees) fn go_across<const GROUPS: usize>(
+    slots: &[Slot],
+    lanes: usize,
+    row: &Row,
+    stands: &mut [[u8; TILE]],
+) {
+    match lanes {
+        0..=64 => across::<GROUPS, 1>(slots, row, stands),
+        65..=128 => across::<GROUPS, 2>(slots, row, stands),
+        _ => across::<GROUPS, 4>(slots, row, stands),
+    }
+}
+
+/// [`go_across`] with `TABLES` of 64 bytes that hold the row.
+#[inline(never)]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi")]
+fn across<const GROUPS: usize, const TABLES: usize>(slots: &[Slot], row: &Row, stands: &mut [[u8; TILE]]) {
+    const { assert!(TABLES * TILE <= MOST_LANES) };
+    let mut tables = [_mm512_setzero_si512(); TABLES];
+    for number in 0..TABLES {
+        // SAFETY: 64 bytes from there on are in the row.
+        tables[number] = unsafe { _mm512_loadu_si512(row.0[number * TILE..].as_ptr().cast()) };
+    }
+    let mut all = [_mm512_setzero_si512(); GROUPS];
+    for slots in slots.as_chunks::<GROUPS>().0 {
+        for group in 0..GROUPS {
+            let slot = &slots[group];
+            // SAFETY: each is 64 bytes.
+            let (lanes, most, low, mid) = unsafe {
+                (
+                    _mm512_loadu_si512(slot.lanes.as_ptr().cast()),
+                    _mm512_loadu_si512(slot.ranks.as_ptr().cast()),
+                    _mm512_loadu_si512(slot.lows.as_ptr().cast()),
+                    _mm512_loadu_si512(slot.mids.as_ptr().cast()),
+                )
+            };
+            let rank = look_up_lanes(&tables, lanes);
+            let moves = _mm512_mask_cmpeq_epi8_mask(_mm512_cmpgt_epu8_mask(rank, most), all[group], low);
+            all[group] = _mm512_mask_mov_epi8(all[group], moves, mid);
+        }
+    }
+    for (stands, all) in stands.iter_mut().zip(&all) {
+        // SAFETY: there are 64 bytes, borrowed by nobody else.
+        unsafe { _mm512_storeu_si512(stands.as_mut_ptr().cast(), *all) };
+    }
+}
+
+/// The bytes that `lanes` name.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi")]
+fn look_up_lanes<const TABLES: usize>(tables: &[__m512i; TABLES], lanes: __m512i) -> __m512i {
+    if TABLES == 1 {
+        return _mm512_permutexvar_epi8(lanes, tables[0]);
+    }
+    let found = _mm512_permutex2var_epi8(tables[0], lanes, tables[1 % TABLES]);
+    if TABLES == 2 {
+        return found;
+    }
+    let upper = _mm512_permutex2var_epi8(tables[2 % TABLES], lanes, tables[3 % TABLES]);
+    _mm512_mask_mov_epi8(found, _mm512_movepi8_mask(lanes), upper)
 }

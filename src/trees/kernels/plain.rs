@@ -9,8 +9,8 @@ fn count<T: Copy + PartialOrd>(block: &Block<T>, value: T) -> u32 {
     block.0.iter().map(|threshold| u32::from(*threshold < value)).sum()
 }
 
-ranking!(rank_singles, f32, count, #[inline(never)]);
-ranking!(rank_doubles, f64, count, #[inline(never)]);
+ranking!(rank_singles, rank_single, f32, count, #[inline(never)]);
+ranking!(rank_doubles, rank_double, f64, count, #[inline(never)]);
 
 /// Where the rows of a block stand after the steps of a tree.
 #[inline(never)]

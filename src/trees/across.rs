@@ -1,0 +1,181 @@
+//! A row through 64 trees at once: where blocks hold one node beside many rows, here one row is beside a node of each tree.
+//!
+//! The row's bytes are in registers, and a shuffle looks up what each of the 64 nodes compares; the steps are those of
+//! blocks. A row alone costs what it costs in a block, whatever the trees' shape. That takes shuffles of bytes by bytes
+//! across a register, which AVX2 has for 16 of them and AVX-512 VBMI for 128.
+
+use smallvec::SmallVec;
+
+use super::blocks::{Blocks, Leaves, Rows, Step, Values};
+use super::columns::Columns;
+use super::instructions::{Instructions, Number, Sum};
+use super::search::TILE;
+
+/// Groups of trees that go side by side: a step waits for the one before, unless there are others.
+pub(super) const SIDE_BY_SIDE: usize = 4;
+/// Rows that are added side by side, for the same reason.
+const TOGETHER: usize = 4;
+/// Bytes of a row, at most.
+pub(super) const MOST_LANES: usize = 256;
+/// A byte that no rank is beyond.
+const STAYS: u8 = u8::MAX;
+/// Groups of trees for which no memory is asked for.
+const FEW_GROUPS: usize = 16;
+
+/// A row's bytes.
+#[repr(align(64))]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row(pub(super) [u8; MOST_LANES]);
+
+/// A node of each of 64 trees.
+#[repr(align(64))]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    pub(super) lanes: [u8; TILE],
+    pub(super) ranks: [u8; TILE],
+    pub(super) lows: [u8; TILE],
+    pub(super) mids: [u8; TILE],
+}
+
+/// Groups side by side.
+#[derive(Debug)]
+struct Run {
+    groups: usize,
+    /// Where its slots end: the first of each group, the second of each group, and so on.
+    end: usize,
+}
+
+/// All trees, in groups of 64 with about as many steps.
+#[derive(Debug)]
+pub(super) struct Across {
+    runs: Vec<Run>,
+    slots: Vec<Slot>,
+    groups: usize,
+    /// Where each tree is, and where its leaves are, in the order of trees and outputs.
+    leaves: Vec<Placed>,
+}
+
+#[derive(Debug)]
+struct Placed {
+    place: u32,
+    first: u32,
+    output: u32,
+}
+
+impl Across {
+    /// Nothing if rows have too many bytes for the instructions, or there are no trees.
+    pub(super) fn new(blocks: &Blocks, how: Instructions) -> Option<Self> {
+        if blocks.lanes() > how.most_lanes_across() || blocks.ends.is_empty() {
+            return None;
+        }
+        let mut start = 0;
+        let mut trees: Vec<(usize, &[Step])> = Vec::with_capacity(blocks.ends.len());
+        for (tree, end) in blocks.ends.iter().enumerate() {
+            trees.push((tree, &blocks.steps[start..*end]));
+            start = *end;
+        }
+        trees.sort_by_key(|(_, steps)| std::cmp::Reverse(steps.len()));
+        let nothing = Slot { lanes: [0; TILE], ranks: [STAYS; TILE], lows: [0; TILE], mids: [0; TILE] };
+        let (mut runs, mut slots, mut places) = (Vec::new(), Vec::new(), vec![0_u32; trees.len()]);
+        for (run, trees) in trees.chunks(SIDE_BY_SIDE * TILE).enumerate() {
+            let (groups, first) = (trees.len().div_ceil(TILE), slots.len());
+            slots.resize(first + groups * trees[0].1.len(), nothing);
+            for (at, (tree, steps)) in trees.iter().enumerate() {
+                let (group, column) = (at / TILE, at % TILE);
+                places[*tree] = u32::try_from(run * SIDE_BY_SIDE * TILE + at).ok()?;
+                for (slot, step) in slots[first + group..].iter_mut().step_by(groups).zip(*steps) {
+                    slot.lanes[column] = u8::try_from(step.lane).ok()?;
+                    (slot.ranks[column], slot.lows[column], slot.mids[column]) = (step.rank, step.low, step.mid);
+                }
+            }
+            runs.push(Run { groups, end: slots.len() });
+        }
+        let placed = |leaves: &Leaves| {
+            let (first, output) = (u32::try_from(leaves.first).ok()?, u32::try_from(leaves.output).ok()?);
+            Some(Placed { place: places[leaves.tree], first, output })
+        };
+        let leaves = blocks.leaves.iter().map(placed).collect::<Option<_>>()?;
+        Some(Self { runs, slots, groups: trees.len().div_ceil(TILE), leaves })
+    }
+
+    /// Adds the leaves of rows to their sums in `scores`; says how many rows.
+    pub(super) fn add(
+        &self,
+        how: Instructions,
+        blocks: &Blocks,
+        columns: &Columns,
+        rows: Rows<'_>,
+        scores: &mut [f64],
+    ) -> usize {
+        match (rows, &blocks.values) {
+            (Rows::Floats(rows), Values::Doubles(values)) => self.go(how, blocks, columns, rows, values, scores),
+            (Rows::Doubles(rows), Values::Doubles(values)) => self.go(how, blocks, columns, rows, values, scores),
+            (Rows::Floats(rows), Values::Singles(values)) => self.go(how, blocks, columns, rows, values, scores),
+            (Rows::Doubles(rows), Values::Singles(values)) => self.go(how, blocks, columns, rows, values, scores),
+        }
+        scores.len() / blocks.outputs
+    }
+
+    fn go<T: Number, S: Sum>(
+        &self,
+        how: Instructions,
+        blocks: &Blocks,
+        columns: &Columns,
+        rows: &[T],
+        values: &[S],
+        scores: &mut [f64],
+    ) {
+        let (features, outputs, ranker) = (blocks.features, blocks.outputs, T::ranker(blocks, columns));
+        let mut stands: SmallVec<[[u8; TILE]; FEW_GROUPS]> = SmallVec::new();
+        let count = TOGETHER.min(scores.len() / outputs);
+        stands.resize(self.groups * count, [0; TILE]);
+        let rows = &rows[..scores.len() / outputs * features];
+        let together = rows.chunks(TOGETHER * features).zip(scores.chunks_mut(TOGETHER * outputs));
+        for (rows, scores) in together {
+            let mut bytes = [Row([0; MOST_LANES]); TOGETHER];
+            let mut count = 0;
+            for (row, bytes) in rows.chunks_exact(features).zip(&mut bytes) {
+                T::rank_row(how, ranker, row, &mut bytes.0);
+                count += 1;
+            }
+            let (mut start, mut first) = (0, 0);
+            for Run { groups, end } in &self.runs {
+                for (number, row) in bytes[..count].iter().enumerate() {
+                    let stands = &mut stands[number * self.groups + first..][..*groups];
+                    how.go_across(&self.slots[start..*end], blocks.lanes(), row, stands);
+                }
+                (start, first) = (*end, first + groups);
+            }
+            if count == TOGETHER {
+                self.add_rows::<TOGETHER, S>(stands.as_flattened(), values, outputs, scores);
+                continue;
+            }
+            let stands = stands.as_flattened().chunks_exact(self.groups * TILE);
+            for (stands, scores) in stands.zip(scores.chunks_exact_mut(outputs)) {
+                self.add_rows::<1, S>(stands, values, outputs, scores);
+            }
+        }
+    }
+
+    fn add_rows<const ROWS: usize, S: Sum>(&self, stands: &[u8], values: &[S], outputs: usize, scores: &mut [f64]) {
+        let height = self.groups * TILE;
+        if let (1, Some(scores)) = (outputs, scores.first_chunk_mut::<ROWS>()) {
+            // In registers: through memory, each tree would wait for the one before.
+            let mut sums = scores.map(S::of);
+            for Placed { place, first, .. } in &self.leaves {
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    *sum += values[*first as usize + usize::from(stands[row * height + *place as usize])];
+                }
+            }
+            *scores = sums.map(Into::into);
+            return;
+        }
+        for (row, scores) in scores.chunks_exact_mut(outputs).enumerate() {
+            for Placed { place, first, output } in &self.leaves {
+                let mut sum = S::of(scores[*output as usize]);
+                sum += values[*first as usize + usize::from(stands[row * height + *place as usize])];
+                scores[*output as usize] = sum.into();
+            }
+        }
+    }
+}
