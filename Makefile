@@ -109,7 +109,7 @@ $(VENV)/.bench: $(VENV)/.tools
 	@touch $@
 
 # `make bench QUICK=1` takes fewer rounds.
-MEASURES := cold single throughput quota bodies memory trees trees_cold serving
+MEASURES := cold single throughput quota bodies memory trees trees_cold serving lambda
 .PHONY: bench
 bench: develop $(VENV)/.bench  ## measure everything beside its peers and write docs/benchmarks.md
 	cd benches && for measure in $(MEASURES); do $(BIN)/python $$measure.py $(if $(QUICK),--quick) || exit 1; done

@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 TREES = ("trees", "trees of XGBoost", "trees of scikit-learn")
 ORDER = (
     "cold", "single", "load", "throughput", "quota", "bodies", "memory", *TREES, "trees avx2", "trees cold", "contributions",
-    "serving",
+    "serving", "lambda",
 )  # fmt: skip
 INTRODUCTION = """# Benchmarks
 
@@ -50,6 +50,7 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
     imports = [row["import, CPU ms"] - row["bare, CPU ms"] for row in cold]
     mlp = [row for row in single if row["model"] == small]
     trees = [row for row in quota if row["model"] in {"LightGBM 500×31", "random forest 100×12"} and row["rows"] == 100]
+    functions = rows("lambda")
     cold_trees = [row for row in rows("trees cold") if row["program"] == "glowplug" and "LightGBM" in row["model"]]
     used = "CPU beyond bare, ms"
 
@@ -90,6 +91,12 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
                 [row[used] for row in cold_trees if "500×255 leaves" in row["model"]], 40),
         at_most("LightGBM, cold process: ≤ 8 MB beyond the bare interpreter",
                 [row["peak beyond bare, MB"] for row in cold_trees], 8),
+        at_most("function of Lambda at 512 MB, CPU of initialisation and first invocation: ≤ 1.6 × an empty one's",
+                [row["CPU over empty"] for row in functions], 1.6),
+        at_most("function of Lambda at 512 MB, CPU of initialisation and first invocation: ≤ 1/3 of onnxruntime's",
+                [row["CPU"] for row in functions], 1 / 3),
+        at_most("function of Lambda at 512 MB, peak memory: ≤ 1/2 of onnxruntime's",
+                [row["peak"] for row in functions], 0.5),
     ]  # fmt: skip
 
 

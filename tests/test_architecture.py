@@ -460,7 +460,8 @@ IMPORTS: dict[str, set[str]] = {
     "lab.runtime": {"errors", "lab.limits", "lab.runtime_api"},
     "lab.split": set(),
     "lab.sizes": set(),
-    "lab.measure": {"lab.limits", "lab.runtime", "lab.sizes", "lab.split"},
+    "lab.bytecode": set(),
+    "lab.measure": {"lab.bytecode", "lab.limits", "lab.runtime", "lab.sizes", "lab.split"},
     "lab.report": set(),
     "lab.command": {"errors", "lab.facts", "lab.handlers", "lab.measure", "lab.report", "lab.runtime"},
     # Run in the function's process, by their paths.

@@ -22,6 +22,7 @@ PARTS = {
     "trees": ["--models", "cancer", "diabetes-xgb", "wine", "--most", "10"],
     "trees_cold": ["--models", "cancer"],
     "serving": ["--models", "mlp"],
+    "lambda": ["--models", "mlp"],
 }
 
 

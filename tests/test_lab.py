@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import subprocess
@@ -52,7 +53,8 @@ def lab(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
     def run(text: str, *arguments: str, memory: str = "1769", starts: int = 1, invocations: int = 3) -> Ran:
         (tmp_path / "function.py").write_text(text)
         few = ["--starts", str(starts), "--invocations", str(invocations), "--memory", memory]
-        code = main(["lab", str(tmp_path / "function.py"), "--json", *few, *arguments])
+        # A busy machine may need long; tests of timeouts name theirs.
+        code = main(["lab", str(tmp_path / "function.py"), "--json", "--timeout", "30", *few, *arguments])
         return Ran(code, *capfd.readouterr())
 
     return run
@@ -283,6 +285,16 @@ def test_parts_of_a_start(lab: Any, tmp_path: Path) -> None:
 
 def spin(seconds: float) -> str:
     return f"import time\nuntil = time.process_time() + {seconds}\nwhile time.process_time() < until: pass\n"
+
+
+def test_byte_code_that_is_missing(lab: Any, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("x = [1, 2]\n" * 3000)
+    text = "import own\n" + EMPTY
+    missing = lab(text, invocations=1).data["packages"][0]["without_byte_code"]
+    assert missing["modules"] == ["function", "own"]
+    assert missing["compile_cpu_ms"] > 1
+    compileall.compile_file(tmp_path / "own.py", quiet=1)
+    assert lab(text, invocations=1).data["packages"][0]["without_byte_code"]["modules"] == ["function"]
 
 
 def test_several_side_by_side(tmp_path: Path) -> None:

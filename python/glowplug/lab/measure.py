@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+from glowplug.lab.bytecode import Compiled, compiled
 from glowplug.lab.limits import throttled
 from glowplug.lab.runtime import FailedError, Failure, Moment, Runtime, Settings
 from glowplug.lab.sizes import Size, size_of, vendored
@@ -40,6 +41,8 @@ class Plan:
     architecture: str = ARCHITECTURES.get(platform.machine(), "x86_64")
     #: Whether warm invocations follow one another at once, so that the share of CPU is used up by them together.
     back_to_back: bool = False
+    #: Whether to look into one more start of each function, for its parts and the files of its package.
+    look_into: bool = True
     settings: Settings = field(default_factory=Settings)
 
 
@@ -97,6 +100,7 @@ class Package:
     size: Size | None
     #: Package → what its import took in the start that was looked into, without a limit of CPU.
     imports: dict[str, Spent]
+    compiled: Compiled | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,7 @@ class Lab:
     def _look_into(self, index: int) -> dict[str, Any] | None:
         """One more start, traced, with the largest memory at which the function works and without a limit of CPU."""
         works = [memory for memory in self._plan.memory_mb if (index, memory) not in self._failures]
-        if not works:
+        if not works or not self._plan.look_into:
             return None
         handler = self._handlers[index]
         self._say(f"{handler.name}, looking into a start")
@@ -266,7 +270,7 @@ class Lab:
             return Package(handler.name, None, {})
         self._say(f"{handler.name}, adding up its files")
         size = size_of(seen, handler.root, self._facts.provided, self._facts.zipped_mb)
-        return Package(handler.name, size, packages(seen, handler.root, vendored(handler.root)))
+        return Package(handler.name, size, packages(seen, handler.root, vendored(handler.root)), compiled(seen))
 
     def _notes(self) -> list[str]:
         notes = []

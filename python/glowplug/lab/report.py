@@ -75,6 +75,8 @@ def _package(one: Package, report: Report) -> dict[str, Any]:
         "zipped_mb": size and size.zipped_mb and round(size.zipped_mb, 3),
         "limits_mb": {"unzipped": report.facts.unzipped_mb, "zipped": report.facts.zipped_mb},
         "by_package_mb": size and {name: round(mb, 3) for name, mb in size.by_package.items()},
+        "without_byte_code": one.compiled
+        and {"modules": list(one.compiled.modules), "compile_cpu_ms": _ms(one.compiled.seconds)},
         "imports_ms": {name: {"wall": _ms(spent.wall), "cpu": _ms(spent.cpu)} for name, spent in one.imports.items()},
     }
 
@@ -166,6 +168,11 @@ def _of_package(one: Package, report: Report) -> Iterator[str]:
     if imports:
         named = ", ".join(f"{name} {number(took)} ms" for name, took in imports)
         yield f"  imports of packages, with as much CPU as they want: {named}"
+    if one.compiled is not None and one.compiled.seconds > NOTICED:
+        count, took = len(one.compiled.modules), number(one.compiled.seconds * 1e3)
+        modules = f"{count} modules have" if count > 1 else f"{one.compiled.modules[0]} has"
+        yield f"  {modules} no byte code and must be compiled at every start, {took} ms of CPU"
+        yield "    fix: python -m compileall -q FOLDER, with Lambda's version of Python, before it is packed"
     for measured in report.measured:
         if measured.handler == one.handler and measured.first is not None:
             late = [

@@ -143,8 +143,8 @@ def _package_folder(top: str, file: Path) -> Path | None:
     return None
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _normal(name: str | None) -> str:
+    return re.sub(r"[-_.]+", "-", name or "").lower()
 
 
 def _zipped(file: Path) -> int:

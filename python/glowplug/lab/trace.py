@@ -94,6 +94,7 @@ class Finder:
         if isinstance(loader, type) or not hasattr(loader, "__dict__") or not hasattr(loader, "exec_module"):
             return spec
         made = node("import", name, spec.origin)
+        made["cached"] = spec.cached
         wall, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
         for one, sign in ((made, 1), (_stack[-1] if _stack else None, -1)):
             if one is not None:
