@@ -5,6 +5,7 @@ from __future__ import annotations
 import compileall
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -63,11 +64,11 @@ def lab(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Any:
 EMPTY = "def handler(event, context):\n    return event\n"
 
 
-def groups_left() -> list[Path]:
-    found = []
+def groups_left(pid: int | None = None) -> list[Path]:
+    found: list[Path] = []
     for place in hierarchies():
         for parent in place.parents:
-            found += parent.glob(f"glowplug-lab-{os.getpid()}-*")
+            found += parent.glob(f"glowplug-lab-{pid or os.getpid()}-*")
     return found
 
 
@@ -255,6 +256,24 @@ def test_memory_of_another_process_of_the_function(lab: Any, held: None) -> None
     ran = lab(text, memory="256")
     assert ran.code == 1
     assert ran.only["failure"]["kind"] == "out of memory"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_lab_that_is_stopped(tmp_path: Path, sent: int, code: int, held: None) -> None:
+    mark = tmp_path / "running"
+    (tmp_path / "function.py").write_text(f"import time\nopen({str(mark)!r}, 'w').close()\ntime.sleep(60)\n" + EMPTY)
+    command = [sys.executable, "-m", "glowplug", "lab", "function.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as lab:
+        while not mark.exists():
+            time.sleep(0.01)
+        assert groups_left(lab.pid) != []
+        lab.send_signal(sent)
+        printed, _ = lab.communicate(timeout=20)
+    assert (lab.returncode, printed) == (code, b"")
+    if sent == signal.SIGKILL:
+        # Nobody could do it then; the next lab does.
+        Limits(256, 1, 20_000).close()
+    assert groups_left(lab.pid) == []
 
 
 def test_parts_of_a_start(lab: Any, tmp_path: Path) -> None:

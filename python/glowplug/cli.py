@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from glowplug.errors import GlowplugError
@@ -23,11 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_lab(commands)
     chosen = parser.parse_args(arguments)
+    # What a command has begun is ended with it.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         code: int = chosen.run(chosen)
     except GlowplugError as error:
         sys.stderr.write(f"glowplug: {error}\n")
         return 2
     except KeyboardInterrupt:
-        return 130
+        return 128 + signal.SIGINT
     return code

@@ -31,6 +31,8 @@ LIMIT = {1: "memory.limit_in_bytes", 2: "memory.max"}
 KILLS = {1: "memory.oom_control", 2: "memory.events"}
 QUOTA = {1: "cpu.cfs_quota_us", 2: "cpu.max"}
 UNLIMITED = {1: "-1", 2: "max"}
+#: Names of groups: this, the lab's process, and a number.
+PREFIX = "glowplug-lab-"
 #: So often a group is tried to be removed, 5 ms apart.
 CLOSINGS = 200
 _numbers = itertools.count()
@@ -101,7 +103,7 @@ class Limits:
         self.memory_mb, self.period_us = memory_mb, period_us
         self.why_not = ""
         self._folders: dict[str, tuple[int, Path]] = {}
-        self._name = f"glowplug-lab-{os.getpid()}-{next(_numbers)}"
+        self._name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
         refused = []
         asked = places if places is None else tuple(places)
         for place in hierarchies() if asked is None else asked:
@@ -152,26 +154,18 @@ class Limits:
     def end_all(self) -> None:
         """Kill every process in the groups, whoever started it."""
         for _, folder in self._folders.values():
-            with suppress(OSError):
-                for pid in (folder / "cgroup.procs").read_text().split():
-                    with suppress(ProcessLookupError):
-                        os.kill(int(pid), signal.SIGKILL)
+            _end_all(folder)
 
     def close(self) -> None:
         """Remove the groups; what is still in them is killed."""
         for _, folder in dict.fromkeys(self._folders.values()):
-            for _ in range(CLOSINGS):
-                with suppress(OSError):
-                    folder.rmdir()
-                if not folder.exists():
-                    break
-                # A killed process leaves its group a moment later.
-                self.end_all()
-                time.sleep(0.005)
+            _remove(folder)
         self._folders.clear()
 
     def _make(self, place: Hierarchy) -> None:
         wanted = place.controllers - set(self._folders)
+        for parent in place.parents:
+            _sweep(parent)
         problem: OSError | None = None
         for folder in (parent / self._name for parent in place.parents if wanted):
             try:
@@ -211,6 +205,35 @@ class Limits:
                 (folder / "memory.memsw.limit_in_bytes").write_text(limit)
             else:
                 (folder / "memory.swap.max").write_text("0")
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what a lab left there that was killed itself."""
+    for folder in parent.glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdecimal() and not Path("/proc", owner).exists():
+            _remove(folder)
+
+
+def _end_all(folder: Path) -> None:
+    """Kill every process of a group."""
+    with suppress(OSError):
+        for pid in map(int, (folder / "cgroup.procs").read_text().split()):
+            # 0 is a process of another namespace, and for `kill` our own group.
+            if pid > 0:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(CLOSINGS):
+        with suppress(OSError):
+            folder.rmdir()
+        if not folder.exists():
+            return
+        # A killed process leaves its group a moment later.
+        _end_all(folder)
+        time.sleep(0.005)
 
 
 class Watch:
