@@ -121,7 +121,8 @@ def test_estimate_without_control_groups(lab: Any) -> None:
     assert ran.data["limits"] == {"cpu": False, "memory": False, "why_not": "not asked for"}
     # 100 ms in shares of 5 ms: 19 waits of 15 ms at least.
     assert ran.only["first_ms"]["wall"] > 100 + 18 * 15
-    slow = lab(busy, "--no-limits", "--timeout", "0.3", memory="442", invocations=1)
+    # In shares of 1.4 ms that makes 1.3 s.
+    slow = lab(busy, "--no-limits", "--timeout", "1.2", memory="128", invocations=1)
     assert slow.code == 1
     assert slow.only["failure"]["kind"] == "timeout"
     assert slow.only["failure"]["message"].startswith("estimated to take")
