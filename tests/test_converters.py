@@ -13,7 +13,19 @@ import xgboost
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType
 from skl2onnx import to_onnx
-from sklearn import decomposition, ensemble, feature_selection, linear_model, multioutput, preprocessing, svm, tree
+from sklearn import (
+    calibration,
+    decomposition,
+    ensemble,
+    feature_selection,
+    linear_model,
+    multiclass,
+    multioutput,
+    naive_bayes,
+    preprocessing,
+    svm,
+    tree,
+)
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline, make_union
@@ -45,7 +57,7 @@ def of_xgboost(model: Any, y: Any) -> bytes:
 
 
 def of_sklearn(model: Any, y: Any, **more: Any) -> bytes:
-    content: bytes = to_onnx(model.fit(X, y), X[:1], target_opset=15, **more).SerializeToString()
+    content: bytes = to_onnx(model.fit(X, y), X[:1], **({"target_opset": 15} | more)).SerializeToString()
     return content
 
 
@@ -104,6 +116,26 @@ MODELS |= {
     "LinearSVC": lambda: of_sklearn(svm.LinearSVC(random_state=0), TWO),
     "GradientBoostingRegressor of two": lambda: of_sklearn(
         multioutput.MultiOutputRegressor(ensemble.GradientBoostingRegressor(n_estimators=3)), np.c_[NUMBERS, -NUMBERS]
+    ),
+    "SVC": lambda: of_sklearn(svm.SVC(), TWO),
+    "SVC with probabilities": lambda: of_sklearn(svm.SVC(probability=True, random_state=0), TWO),
+    "SVR": lambda: of_sklearn(svm.SVR(), NUMBERS),
+    "OneVsRest": lambda: of_sklearn(multiclass.OneVsRestClassifier(linear_model.LogisticRegression()), THREE),
+    "soft votes": lambda: of_sklearn(
+        ensemble.VotingClassifier(
+            [("a", linear_model.LogisticRegression()), ("b", FOREST)], voting="soft", flatten_transform=False
+        ),
+        WORDS,
+    ),
+    "stacked": lambda: of_sklearn(
+        ensemble.StackingClassifier([("a", linear_model.LogisticRegression()), ("b", FOREST)], cv=2), TWO
+    ),
+    "calibrated": lambda: of_sklearn(calibration.CalibratedClassifierCV(FOREST, cv=2), THREE),
+    "AdaBoostClassifier": lambda: of_sklearn(ensemble.AdaBoostClassifier(n_estimators=4, random_state=0), THREE),
+    "BaggingClassifier": lambda: of_sklearn(ensemble.BaggingClassifier(FOREST, 3, random_state=0), TWO),
+    "GaussianNB": lambda: of_sklearn(naive_bayes.GaussianNB(), THREE),
+    "IsolationForest": lambda: of_sklearn(
+        ensemble.IsolationForest(n_estimators=9, random_state=0), None, target_opset={"": 15, "ai.onnx.ml": 3}
     ),
     "binarized, forest": lambda: of_sklearn(make_pipeline(preprocessing.Binarizer(threshold=0.2), FOREST), TWO),
 }

@@ -48,6 +48,7 @@ class Case:
     close: bool
     tame: bool
     opset: int
+    ml: int
     constants: dict[str, Any]
 
     def content(self) -> bytes:
@@ -60,7 +61,7 @@ class Case:
             [value("y", self.out, None), value("scaled", "float32", ("N", 4))],
             [models.constant(name, array) for name, array in self.constants.items()],
         )
-        return models.model_bytes(body, opset=self.opset, domains={ML: models.ML_OPSET})
+        return models.model_bytes(body, opset=self.opset, domains={ML: self.ml})
 
 
 def feeds(
@@ -92,17 +93,50 @@ def node(operator: str, inputs: str, output: str = "y", **attributes: Any) -> No
 
 
 def case(
-    *nodes: NodeProto, out: str = "float32", close: bool = False, tame: bool = False, opset: int = 17, **constants: Any
+    *nodes: NodeProto,
+    out: str = "float32",
+    close: bool = False,
+    tame: bool = False,
+    opset: int = 17,
+    ml: int = models.ML_OPSET,
+    **constants: Any,
 ) -> Case:
-    return Case(nodes, out, close, tame, opset, {name: np.asarray(array) for name, array in constants.items()})
+    return Case(nodes, out, close, tame, opset, ml, {name: np.asarray(array) for name, array in constants.items()})
 
 
 MACHINE_LEARNING = {
-    "ArrayFeatureExtractor", "Binarizer", "FeatureVectorizer", "Imputer", "LinearClassifier", "LinearRegressor",
-    "Normalizer", "Scaler",
+    "ArrayFeatureExtractor", "Binarizer", "CategoryMapper", "FeatureVectorizer", "Imputer", "LabelEncoder", "LinearClassifier",
+    "LinearRegressor", "Normalizer", "OneHotEncoder", "SVMClassifier", "SVMRegressor", "Scaler",
 }  # fmt: skip
 F32, F64, I64 = np.float32, np.float64, np.int64
 ROW = F32([0.5, -2, 3, 1e30])
+
+
+def tensor(kind: str, elements: Sequence[Any]) -> Any:
+    values = [item.encode() for item in elements] if kind == "string" else elements
+    return helper.make_tensor("t", models.DTYPES[kind], [len(elements)], values)
+
+
+def vectors(random: np.random.Generator, *counts: int) -> dict[str, Any]:
+    """What support vector machines have in common, for classes of so many vectors; one number of them for a regressor."""
+    total = sum(counts)
+    return {
+        "support_vectors": random.normal(size=total * 4).astype(F32).tolist(),
+        "coefficients": random.normal(size=max(1, len(counts) - 1) * total).astype(F32).tolist(),
+        "rho": random.normal(size=max(1, len(counts) * (len(counts) - 1) // 2)).astype(F32).tolist(),
+        "kernel_params": [0.3, 0.5, 3.0],
+    }
+
+
+def machine(kernel: str, *counts: int, probabilities: bool = False, **more: Any) -> NodeProto:
+    shared = vectors(np.random.default_rng(len(kernel)), *counts) | {"kernel_type": kernel}
+    if len(counts) == 1:
+        return node("SVMRegressor", "x", n_supports=counts[0], **shared, **more)
+    if probabilities:
+        shared |= {"prob_a": [-1.5] * len(shared["rho"]), "prob_b": [0.1] * len(shared["rho"])}
+    labels = {"classlabels_strings": ["one", "two", "three"][: len(counts)]}
+    return node("SVMClassifier", "x", "label y", vectors_per_class=list(counts), **shared, **labels, **more)
+
 
 CASES: dict[str, Case] = {
     **{
@@ -207,6 +241,132 @@ CASES: dict[str, Case] = {
         names=np.array(["no", "yes", "perhaps"], object),
         shape=I64([-1]),
     ),
+    **{
+        f"{operator} of {name}": case(node(operator, f"{name} c"), out="bool", c=np.array(numbers, dtype))
+        for operator in ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+        for name, dtype, numbers in (
+            ("x", F32, ODD[:4]),
+            ("d", F64, [0.5, np.inf, 2.5, -0.0]),
+            ("i", I64, [0, 1, 2, 3]),
+        )
+    },
+    "Equal of texts": case(node("Equal", "s c"), out="bool", opset=19, c=np.array(["Zürich", ""], object)),
+    "Equal of bools": case(node("Equal", "b c"), out="bool", c=np.array([[True, False, True, True]])),
+    **{
+        operator: case(node(operator, "b c"), out="bool", c=np.array([True, False] * 2))
+        for operator in ("And", "Or", "Xor")
+    },
+    "Not": case(node("Not", "b"), out="bool"),
+    "IsNaN": case(node("IsNaN", "x"), out="bool"),
+    "IsNaN of float64": case(node("IsNaN", "d"), out="bool"),
+    # ONNX Runtime makes 0.0 of -0.0 here.
+    "Where": case(node("Where", "b x c"), tame=True, c=F32(-1)),
+    "Where of texts": case(
+        node("Equal", "s c", "is"),
+        node("Where", "is c other"),
+        out="string",
+        opset=19,
+        c=np.array(["a"], object),
+        other=np.array([["no", "neither"]], object),
+    ),
+    **{
+        f"{operator} of {name}": case(node(operator, name, axes=[-1], keepdims=keep), out=out, close=True, tame=tame)
+        for operator, tame in (
+            ("ReduceMax", True),
+            ("ReduceMin", True),
+            ("ReduceMean", True),
+            ("ReduceProd", True),
+            ("ReduceL1", True),
+            ("ReduceL2", True),
+            ("ReduceSumSquare", True),
+            ("ReduceLogSumExp", True),
+        )
+        for name, out, keep in (("x", "float32", 1), ("t", "float32", 0), ("d", "float64", 0))
+        if not (name == "d" and operator == "ReduceLogSumExp")
+    },
+    "ReduceSum": case(node("ReduceSum", "x axes"), close=True, tame=True, axes=I64([1])),
+    "ReduceSum of int64": case(node("ReduceSum", "i axes", keepdims=0), out="int64", axes=I64([-1])),
+    "ReduceSum of int32": case(node("ReduceSum", "k axes", keepdims=0), out="int32", axes=I64([-1])),
+    "ReduceMax of int64": case(node("ReduceMax", "i", axes=[1]), out="int64"),
+    "ReduceMin of int64": case(node("ReduceMin", "i axes"), out="int64", opset=18, axes=I64([1])),
+    "ReduceSum inside": case(node("ReduceSum", "t axes", keepdims=0), close=True, tame=True, axes=I64([1])),
+    "ReduceSum of all but rows": case(node("ReduceSum", "t axes"), close=True, tame=True, axes=I64([1, 2])),
+    **{
+        f"{operator} of {name}, last {last}": case(
+            node(operator, name, axis=1, select_last_index=last), out="int64", tame=name == "x"
+        )
+        for operator in ("ArgMax", "ArgMin")
+        for name in ("x", "i", "k", "t")
+        for last in (0, 1)
+        if (name, operator, last) != ("t", "ArgMin", 1)
+    },
+    "ArgMax without its axis": case(node("ArgMax", "d", axis=-1, keepdims=0), out="int64", tame=True),
+    "Softmax": case(node("Softmax", "x"), close=True, tame=True),
+    "Softmax of float64": case(node("Softmax", "d", axis=1), out="float64", close=True, tame=True),
+    "Softmax before version 13": case(node("Softmax", "x"), close=True, tame=True, opset=12),
+    "LpNormalization": case(node("LpNormalization", "x", axis=1, p=1), close=True, tame=True),
+    "OneHotEncoder of texts": case(node("OneHotEncoder", "s", cats_strings=["a", "Zürich", "", "c"])),
+    "OneHotEncoder of int64": case(node("OneHotEncoder", "i1", cats_int64s=[2, 0])),
+    "OneHotEncoder of numbers": case(node("OneHotEncoder", "x", cats_int64s=[2, 0, -7, -(2**63)])),
+    "OneHotEncoder of float64": case(node("OneHotEncoder", "d", cats_int64s=[2, 0, -7])),
+    "OneHotEncoder of a vector": case(node("OneHotEncoder", "v", cats_int64s=[2, 1, 0])),
+    "LabelEncoder of texts": case(
+        node("LabelEncoder", "s", keys_strings=["a", "", "a"], values_int64s=[5, 6, 7], default_int64=-3), out="int64"
+    ),
+    "LabelEncoder to texts": case(
+        node("LabelEncoder", "i", keys_int64s=[0, 2], values_strings=["ü", "b"]), out="string"
+    ),
+    "LabelEncoder of numbers": case(
+        node("LabelEncoder", "x", keys_floats=[0.0, 1.0, np.inf], values_floats=[1.5, 2.5, -1.0])
+    ),
+    "LabelEncoder from texts to texts": case(
+        node("LabelEncoder", "s", keys_strings=["a"], values_strings=["A"], default_string="?"), out="string"
+    ),
+    "LabelEncoder of int64": case(node("LabelEncoder", "i", keys_int64s=[1], values_floats=[0.25])),
+    "LabelEncoder of NaN": case(
+        node("LabelEncoder", "x", keys_floats=[float("nan"), 0.5], values_floats=[9.0, 8.0], default_float=7.0), ml=4
+    ),
+    "LabelEncoder by tensors": case(
+        node(
+            "LabelEncoder",
+            "d",
+            keys_tensor=tensor("float64", [0.0, 0.5, float("nan")]),
+            values_tensor=tensor("string", ["zero", "half", "none"]),
+            default_tensor=tensor("string", ["else"]),
+        ),
+        out="string",
+        ml=4,
+    ),
+    "LabelEncoder of version 1": case(
+        node("LabelEncoder", "s", classes_strings=["b", "a"], default_int64=7), out="int64", ml=1
+    ),
+    "LabelEncoder of version 1, back": case(
+        node("LabelEncoder", "i", classes_strings=["b", "a"], default_string="?"), out="string", ml=1
+    ),
+    "CategoryMapper": case(node("CategoryMapper", "s", cats_strings=["a", "b"], cats_int64s=[3, 1]), out="int64"),
+    "CategoryMapper, back": case(
+        node("CategoryMapper", "i", cats_strings=["a", "b"], cats_int64s=[2, 1]), out="string"
+    ),
+    **{
+        f"SVMRegressor {kernel}": case(machine(kernel, 9), close=True, tame=True)
+        for kernel in ("RBF", "LINEAR", "POLY", "SIGMOID")
+    },
+    "SVMRegressor without vectors": case(
+        node(
+            "SVMRegressor",
+            "x",
+            n_supports=0,
+            coefficients=[1.0, 2.0, -1.0, 0.5],
+            rho=[0.25],
+            kernel_params=[0.0, 0.0, 0.0],
+        ),
+        close=True,
+        tame=True,
+    ),
+    "SVMRegressor of one class": case(machine("RBF", 9, one_class=1), tame=True),
+    "SVMClassifier": case(machine("RBF", 3, 4), close=True, tame=True),
+    "SVMClassifier of three": case(machine("SIGMOID", 3, 1, 4), close=True, tame=True),
+    "SVMClassifier with probabilities": case(machine("RBF", 3, 4, probabilities=True), close=True, tame=True),
     "LinearClassifier of int64": case(
         node(
             "LinearClassifier",
@@ -262,6 +422,21 @@ REFUSED: dict[str, Case] = {
     ),
     "an input that is not of float32": case(node("LinearRegressor", "i", coefficients=[1.0] * 4)),
     "lists of different lengths": case(node("Scaler", "x", offset=[1.0] * 4, scale=[1.0])),
+    "rows among its axes": case(node("ReduceMax", "x", axes=[0])),
+    "rows as its axis": case(node("ArgMax", "x", axis=0), out="int64"),
+    "another axis than the last": case(node("Softmax", "t", axis=1)),
+    "keys of another type than its input of int32": case(node("LabelEncoder", "k", keys_int64s=[1], values_floats=[1.0])),
+    "a missing number as a key": case(node("LabelEncoder", "x", keys_floats=[float("nan")], values_floats=[1.0])),
+    "other numbers of keys than of values": case(node("LabelEncoder", "s", keys_strings=["a"], values_floats=[1.0, 2.0])),
+    "one category twice": case(node("OneHotEncoder", "s", cats_strings=["a", "a"])),
+    "categories that are not one to one": case(
+        node("CategoryMapper", "s", cats_strings=["a", "a"], cats_int64s=[1, 2]), out="int64"
+    ),
+    "lists of other lengths": case(
+        node("SVMRegressor", "x", n_supports=1, support_vectors=[1.0] * 4, coefficients=[1.0, 2.0], rho=[1.0],
+             kernel_params=[0.0] * 3)
+    ),
+    "a kernel that is not known": case(machine("COSINE", 3)),
     "an attribute that is not known": case(node("Concat", "x x2", axis=1, surprise=1)),
     "version 26 of ONNX's operators": case(node("Concat", "x x2", axis=1), opset=26),
     "version 6 of ONNX's operators": case(node("Add", "x x2"), opset=6),
@@ -292,3 +467,22 @@ def test_missing_numbers_are_neither_zero_nor_one() -> None:
     model = glowplug.load(CASES["Binarizer"].content(), engine="native")
     with pytest.raises(glowplug.InputError, match="got NaN where the model makes 0 or 1"):
         model.run(np.array([[0, 1, np.nan, 2]], F32))
+
+
+def test_unknown_categories_end_the_run() -> None:
+    content = case(node("OneHotEncoder", "s", cats_strings=["a", "b"], zeros=0)).content()
+    model = glowplug.load(content, engine="native")
+    texts = np.array([["a", "b"], ["b", "cd" * 40]], object)
+    rows = {"x": np.zeros((2, 4), F32), "s": texts}
+    with pytest.raises(glowplug.InputError, match=r'got the category "cdcd.*", which the model does not know'):
+        model.run(rows)
+    assert model.run({"x": rows["x"][:1], "s": texts[:1]})["y"].tolist() == [[[1, 0], [0, 1]]]
+
+
+def test_missing_numbers_stay_missing() -> None:
+    """In ONNX Runtime it depends on the place of a NaN whether `ReduceMax` and `ReduceMin` see it."""
+    x = np.array([[1, np.nan, 2, 0], [np.nan, 1, 2, 3], [0, 1, 2, np.nan], [3, 2, 1, 0]], F32)
+    for name, expected in (("ReduceMax of x", 3), ("ReduceMin of x", 0)):
+        answer = glowplug.load(CASES[name].content(), engine="native").run(x)["y"].ravel()
+        assert np.isnan(answer[:3]).all()
+        assert answer[3] == expected

@@ -27,11 +27,11 @@ pub(super) enum Transform {
     Softmax,
 }
 
-/// Scores of classes become probabilities, and the class of the largest its label, if there are any.
+/// Scores of classes become probabilities, and the class of the largest its label.
 #[derive(Debug)]
 pub(super) struct Choose {
     pub(super) decide: Decide,
-    pub(super) labels: Option<Classes>,
+    pub(super) labels: Classes,
     pub(super) from: usize,
     pub(super) label: usize,
     pub(super) to: usize,
@@ -49,7 +49,7 @@ pub(super) fn add_classes<'a>(
     let dtype = if let Classes::Ints(_) = labels { DType::Int64 } else { DType::String };
     let columns = vec![Axis::Rows, Axis::Size(count)];
     let (label, to) = (planner.slot(dtype, &[Axis::Rows])?, planner.slot(DType::Float32, &columns)?);
-    planner.push(Choose { decide, labels: Some(labels), from, label, to });
+    planner.push(Choose { decide, labels, from, label, to });
     planner.name(node, 0, Known::Value(Value { slot: label, dtype, shape: vec![Axis::Rows] }))?;
     planner.name(node, 1, Known::Value(Value { slot: to, dtype: DType::Float32, shape: columns }))
 }
@@ -115,18 +115,20 @@ impl Step for Choose {
     fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
         let mut chosen = Vec::with_capacity(block.rows);
         block.make(self.to, |block, out| self.decide.run(block.get(self.from), &mut chosen, out));
-        match &self.labels {
-            Some(Classes::Strings(labels)) => block.make(self.label, |_, out: &mut Vec<&'a str>| {
-                out.extend(chosen.iter().filter_map(|class| labels.get(*class).map(String::as_str)));
-            }),
-            Some(Classes::Ints(labels)) => block.make(self.label, |_, out: &mut Vec<i64>| {
-                out.extend(chosen.iter().filter_map(|class| labels.get(*class)));
-            }),
-            None => block.make(self.label, |_, out: &mut Vec<i64>| {
-                out.extend(chosen.iter().filter_map(|class| i64::try_from(*class).ok()));
-            }),
-        }
+        name(block, self.label, &chosen, &self.labels);
         Ok(())
+    }
+}
+
+/// Makes the labels of the classes that were chosen.
+pub(super) fn name<'a>(block: &mut Block<'a>, to: usize, chosen: &[usize], labels: &'a Classes) {
+    match labels {
+        Classes::Strings(labels) => block.make(to, |_, out: &mut Vec<&'a str>| {
+            out.extend(chosen.iter().filter_map(|class| labels.get(*class).map(String::as_str)));
+        }),
+        Classes::Ints(labels) => block.make(to, |_, out: &mut Vec<i64>| {
+            out.extend(chosen.iter().filter_map(|class| labels.get(*class)));
+        }),
     }
 }
 

@@ -66,6 +66,19 @@ pub(super) fn zip<'a, A: Element<'a>, O: Element<'a>>(
     });
 }
 
+/// Elements of the second value where the first one is true, and of the third elsewhere.
+pub(super) fn choose<'a, T: Element<'a>>(block: &mut Block<'a>, sides: &[Side; 3], each: usize, to: usize) {
+    let [which, yes, no] = sides;
+    block.make(to, |block, out: &mut Vec<T>| {
+        let is_yes = block.get::<bool>(which.source.slot);
+        let (a, b) = (block.get::<T>(yes.source.slot), block.get::<T>(no.source.slot));
+        for row in 0..block.rows {
+            let (is_yes, a, b) = (which.row(is_yes, row), yes.row(a, row), no.row(b, row));
+            out.extend((0..each).filter_map(|at| if which.at(is_yes, at)? { yes.at(a, at) } else { no.at(b, at) }));
+        }
+    });
+}
+
 /// Sums of any number of values, in float64.
 pub(super) fn sum<'a, T: Element<'a> + Into<f64>>(
     block: &mut Block<'a>,

@@ -6,7 +6,7 @@ use super::casts::Cast;
 use super::program::{Form, Kind, Output, Program, Source, Step};
 use super::shape::{Axis, MOST_ELEMENTS, each, rows_at, sizes};
 use super::values::Constant;
-use super::{arithmetic, casts, classes, linear, scalers, shaping, trees};
+use super::{arithmetic, casts, classes, encoders, linear, logic, reductions, scalers, shaping, svm, trees};
 use crate::onnx::{Array, Classes, Data, FullConstant, FullDim, FullGraph, FullNode, FullPort};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::tensor::DType;
@@ -79,6 +79,11 @@ fn plan_of(operator: &str, domain: &str) -> Option<Plan> {
         (ML, "Normalizer") => scalers::normalizer,
         (ML, "Binarizer") => scalers::binarizer,
         (ML, "ZipMap") => classes::zip_map,
+        (ML, "LabelEncoder") => encoders::label_encoder,
+        (ML, "OneHotEncoder") => encoders::one_hot_encoder,
+        (ML, "CategoryMapper") => encoders::category_mapper,
+        (ML, "SVMClassifier") => svm::classifier,
+        (ML, "SVMRegressor") => svm::regressor,
         (ML, "ArrayFeatureExtractor") => shaping::array_feature_extractor,
         (ML, "FeatureVectorizer") => shaping::feature_vectorizer,
         ("", "Cast") => casts::cast,
@@ -97,10 +102,17 @@ fn plan_of(operator: &str, domain: &str) -> Option<Plan> {
         ("", "ConstantOfShape") => shaping::constant_of_shape,
         ("", "MatMul") => linear::mat_mul,
         ("", "Gemm") => linear::gemm,
+        ("", "ArgMax" | "ArgMin") => reductions::arg,
+        ("", "Softmax" | "LpNormalization") => reductions::normalize,
+        ("", operator) if reductions::knows(operator) => reductions::reduce,
         ("", operator) if arithmetic::is_unary(operator) => arithmetic::unary,
         ("", operator) if arithmetic::is_binary(operator) => arithmetic::binary,
         ("", "Sum" | "Mean" | "Max" | "Min") => arithmetic::of_many,
         ("", "Clip") => arithmetic::clip,
+        ("", operator) if logic::compares(operator) => logic::compare,
+        ("", "And" | "Or" | "Xor") => logic::combine,
+        ("", "Not" | "IsNaN") => logic::unary,
+        ("", "Where") => logic::choose,
         _ => return None,
     };
     Some(plan)

@@ -83,6 +83,17 @@ impl Default for Values<'_> {
 }
 
 impl Values<'_> {
+    /// How many elements.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Floats(elements) => elements.len(),
+            Self::Doubles(elements) => elements.len(),
+            Self::Ints(elements) => elements.len(),
+            Self::Bools(elements) => elements.len(),
+            Self::Texts(elements) => elements.len(),
+        }
+    }
+
     /// Appends the bytes of elements that an output of `dtype` has.
     pub(super) fn write(&self, dtype: DType, bytes: &mut Vec<u8>) {
         match self {
