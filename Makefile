@@ -67,6 +67,12 @@ test-rust:
 test-python: develop wheel
 	GLOWPLUG_WHEEL="$$(ls $(WHEELS)/*.whl)" $(BIN)/python -m pytest
 
+# `make long EXAMPLES=3000` takes ten times as many.
+EXAMPLES := 300
+.PHONY: long
+long: develop  ## compare 300 random models of each kind with the libraries that made them
+	GLOWPLUG_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $$(grep -l GLOWPLUG_TEST_EXAMPLES tests/test_*.py)
+
 .PHONY: check
 check: lint types docs test  ## format, lint, types, docs and tests: what CI runs
 
@@ -109,7 +115,7 @@ $(VENV)/.bench: $(VENV)/.tools
 	@touch $@
 
 # `make bench QUICK=1` takes fewer rounds.
-MEASURES := cold single throughput quota bodies memory trees trees_cold serving lambda
+MEASURES := cold single throughput quota bodies memory trees trees_cold contributions serving lambda
 .PHONY: bench
 bench: develop $(VENV)/.bench  ## measure everything beside its peers and write docs/benchmarks.md
 	cd benches && for measure in $(MEASURES); do $(BIN)/python $$measure.py $(if $(QUICK),--quick) || exit 1; done
