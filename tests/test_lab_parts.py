@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from glowplug.errors import OptionError
 from glowplug.lab.bytecode import compiled
+from glowplug.lab.clocks import Moment, marked, moment_of
 from glowplug.lab.facts import FILE, read_facts
 from glowplug.lab.handlers import find
 from glowplug.lab.limits import MEGABYTE, Hierarchy, Limits, hierarchies, throttled
@@ -158,6 +161,17 @@ ESTIMATES = [
 @pytest.mark.parametrize(("wall", "cpu", "cpus", "seconds"), ESTIMATES)
 def test_estimate(wall: float, cpu: float, cpus: float, seconds: float) -> None:
     assert throttled(wall, cpu, cpus, 0.02) == pytest.approx(seconds)
+
+
+def test_waiting_for_others_is_not_the_functions(tmp_path: Path) -> None:
+    assert Moment(5.0, 1.0, 3.0).undisturbed == 2.0
+    assert Moment(5.0, 4.0, 3.0).undisturbed == 4.0, "other threads worked on"
+    assert Moment(5.0, 8.0, 3.0).undisturbed == 5.0
+    assert Moment(5.0, math.nan, 0.0).undisturbed == 5.0
+    assert marked(b"client 2000000000 1000000000 900 500000000 7") == ("client", Moment(2.0, 1.0, 0.5))
+    assert marked(b"client 2000000000 1000000000 ") == ("client", Moment(2.0, 1.0, 0.0))
+    assert moment_of(os.getpid()).cpu == pytest.approx(time.process_time(), abs=0.5)
+    assert math.isnan(moment_of(2**22 + 1).cpu)
 
 
 @given(st.floats(0, 5), st.floats(0.05, 1), st.floats(0, 3))
@@ -344,6 +358,17 @@ def test_sizes(tmp_path: Path) -> None:
     assert size_of(seen, root, frozenset({"botocore"}), 7).zipped_mb is None
     assert vendored(site) >= {"big", "small", "botocore"}
     assert vendored(root) == set()
+
+
+def test_sizes_of_a_folder_that_is_packed_whole(tmp_path: Path) -> None:
+    distribution(tmp_path, "Other_One", {"other/__init__.py": MEGABYTE, "other/lib.so": MEGABYTE})
+    (tmp_path / "app.py").write_bytes(bytes(MEGABYTE))
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "app.pyc").write_bytes(bytes(MEGABYTE))
+    modules = {"app": str(tmp_path / "app.py"), "other": str(tmp_path / "other/__init__.py")}
+    seen = {"stdlib": "/lib/python3.12", "path": [str(tmp_path)], "modules": modules}
+    size = size_of(seen, tmp_path, frozenset(), None)
+    assert {name: round(mb, 2) for name, mb in size.by_package.items()} == {"other-one": 2.0, "own files": 2.0}
 
 
 def test_modules_without_byte_code(tmp_path: Path) -> None:

@@ -12,7 +12,13 @@ _out, _root, _handler, _trace = int(sys.argv[1]), *sys.argv[2:5]
 
 
 def _mark(name: str) -> None:
-    os.write(_out, f"{name} {time.monotonic_ns()} {time.process_time_ns()}\n".encode())
+    try:
+        file = os.open("/proc/self/schedstat", os.O_RDONLY)
+        waited = os.read(file, 99).decode()
+        os.close(file)
+    except OSError:
+        waited = ""
+    os.write(_out, f"mark {name} {time.monotonic_ns()} {time.process_time_ns()} {waited.strip()}\n".encode())
 
 
 _mark("interpreter")

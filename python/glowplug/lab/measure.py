@@ -11,8 +11,9 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from glowplug.lab.bytecode import Compiled, compiled
+from glowplug.lab.clocks import Moment
 from glowplug.lab.limits import throttled
-from glowplug.lab.runtime import FailedError, Failure, Moment, Runtime, Settings
+from glowplug.lab.runtime import FailedError, Failure, Runtime, Settings
 from glowplug.lab.sizes import Size, size_of, vendored
 from glowplug.lab.split import Spent, packages, parts, stretch
 
@@ -141,6 +142,8 @@ class Lab:
         self._cpu_held = self._memory_held = True
         self._why_not = ""
         self._failures: dict[tuple[int, int], Failure] = {}
+        # Before we add to it.
+        self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
     def run(self) -> Report:
         """Start every function at every size, in turn and as often as planned, then look into one start of each.
@@ -179,33 +182,34 @@ class Lab:
             self._memory_held &= held.memory_held
             self._why_not = self._why_not or held.why_not
             ready = runtime.initialise()
-            first, first_cpu = runtime.invoke(plan.events[0])
+            first, took = runtime.invoke(plan.events[0])
+            once = self._as_on_lambda(held.cpu_held, took, cpus)
             warm = []
             share = plan.invocations // plan.starts + (turn < plan.invocations % plan.starts)
             for number in range(share):
                 if not plan.back_to_back:
                     time.sleep(period)
-                invocation, cpu = runtime.invoke(plan.events[number % len(plan.events)])
-                warm.append(self._as_on_lambda(held.cpu_held, Spent(invocation.seconds, cpu), cpus).wall)
-            marks, begun = runtime.marks, Moment(runtime.started, 0.0)
+                _, took = runtime.invoke(plan.events[number % len(plan.events)])
+                warm.append(self._as_on_lambda(held.cpu_held, took, cpus).wall)
+            marks, begun = runtime.marks, Moment(runtime.started)
             interpreter, client, init = (
-                self._as_on_lambda(held.cpu_held, Spent(after.wall - before.wall, after.cpu - before.cpu), cpus)
+                self._as_on_lambda(held.cpu_held, after - before, cpus)
                 for before, after in (
                     (begun, marks["interpreter"]), (marks["interpreter"], marks["client"]), (marks["client"], ready),
                 )
             )  # fmt: skip
-            once = self._as_on_lambda(held.cpu_held, Spent(first.seconds, first_cpu), cpus)
             start = Start(interpreter, client, init, once, tuple(warm), runtime.peak_mb, first.payload)
         self._check_estimates(start)
         return start
 
-    def _as_on_lambda(self, held: bool, spent: Spent, cpus: float) -> Spent:
+    def _as_on_lambda(self, held: bool, took: Moment, cpus: float) -> Spent:
         """What was measured, if the kernel held the function to its share; otherwise what that would have made of it."""
         if held:
-            return spent
+            return Spent(took.wall, took.cpu)
+        wall = took.undisturbed
         # No clock for CPU time: work is taken to be all CPU time.
-        cpu = spent.wall if math.isnan(spent.cpu) else spent.cpu
-        return Spent(throttled(spent.wall, cpu, cpus, self._facts.cpu_period_us / 1e6), spent.cpu)
+        cpu = wall if math.isnan(took.cpu) else took.cpu
+        return Spent(throttled(wall, cpu, cpus, self._facts.cpu_period_us / 1e6), took.cpu)
 
     def _check_estimates(self, start: Start) -> None:
         """Refuse what only the share of CPU, which nobody enforced, would have made too slow."""
@@ -274,11 +278,19 @@ class Lab:
 
     def _notes(self) -> list[str]:
         notes = []
-        here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        busy, here = (
+            self._load,
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        )
         large = [memory for memory in self._plan.memory_mb if self._facts.cpus(memory) > here]
         if large:
             names = ", ".join(map(str, large))
             notes.append(f"this machine lets us use {here} CPUs, fewer than come with {names} MB")
+        if busy > here:
+            notes.append(
+                f"this machine was busy (load {busy:.1f} on {here} CPUs): times are too long, CPU times and their ratios "
+                "hold; --no-limits leaves waiting for others out"
+            )
         return notes
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
+import dataclasses
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glowplug.errors import DependencyError, OptionError
+from glowplug.lab.clocks import marked, moment_of
 from glowplug.lab.limits import NOT_LAUNCHED, Limits, Watch, resident_mb
 from glowplug.lab.runtime_api import RuntimeApi, RuntimeGoneError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from glowplug.lab.clocks import Moment
     from glowplug.lab.handlers import Handler
     from glowplug.lab.limits import Hierarchy
     from glowplug.lab.runtime_api import Invocation
@@ -79,14 +80,6 @@ class Settings:
     places: Sequence[Hierarchy] | None = None
 
 
-@dataclass(frozen=True)
-class Moment:
-    """Wall clock (of `time.monotonic`) and CPU time of the process, in seconds; without a CPU clock that is NaN."""
-
-    wall: float
-    cpu: float
-
-
 class Runtime:
     """A function's process, from its start to its end; a context manager.
 
@@ -126,7 +119,7 @@ class Runtime:
             out = self._seen.fileno()
             command = [settings.python, CHILD, str(out), str(self._handler.root), self._handler.setting, self._trace]
             # Loaded now, so that the process's first reading is not late.
-            _clock_of(os.getpid())
+            moment_of(os.getpid())
             self.started = time.monotonic()
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - the user's own function is what this is for
@@ -164,11 +157,11 @@ class Runtime:
         self._note_peak()
         if self._settings.init_cpus is not None and self._cpus is not None:
             self.limits.set_cpus(self._cpus)
-        return Moment(at, self._calls["next"].cpu)
+        return dataclasses.replace(self._calls["next"], wall=at)
 
-    def invoke(self, event: bytes) -> tuple[Invocation, float]:
-        """Send an event; gives the invocation and the CPU seconds the process used for it, up to the answer."""
-        before = _cpu_seconds(self._process.pid)
+    def invoke(self, event: bytes) -> tuple[Invocation, Moment]:
+        """Send an event; gives the invocation and what passed until its answer."""
+        before = moment_of(self._process.pid)
         try:
             invocation = self._api.invoke(event, timeout=self._settings.timeout)
         except TimeoutError:
@@ -188,13 +181,13 @@ class Runtime:
         if invocation.error_type is not None:
             kind = "handler error"
             raise FailedError(_raised(kind, invocation.json()))
-        return invocation, self._calls["response"].cpu - before
+        return invocation, dataclasses.replace(self._calls["response"] - before, wall=invocation.seconds)
 
     @property
     def marks(self) -> dict[str, Moment]:
         """What `child.py` marked until now."""
-        lines = [line.split() for line in self._read(self._seen).splitlines() if not line.startswith(b"trace ")]
-        return {line[0].decode(): Moment(int(line[1]) / 1e9, int(line[2]) / 1e9) for line in lines if len(line) == 3}  # noqa: PLR2004
+        lines = self._read(self._seen).splitlines()
+        return dict(marked(line.removeprefix(b"mark ")) for line in lines if line.startswith(b"mark "))
 
     @property
     def peak_mb(self) -> float:
@@ -244,7 +237,7 @@ class Runtime:
         }
 
     def _called(self, call: str) -> None:
-        self._calls[call] = Moment(time.monotonic(), _cpu_seconds(self._process.pid))
+        self._calls[call] = moment_of(self._process.pid)
 
     def _note_peak(self) -> None:
         self._peak_mb = resident_mb(self._process.pid, "VmHWM") or self._peak_mb
@@ -324,28 +317,3 @@ def _raised(kind: str, described: dict[str, Any]) -> Failure:
     name, said = str(described.get("errorType", "Unknown")), described.get("errorMessage", "")
     trace = [line.rstrip() for entry in described.get("stackTrace") or [] for line in entry.splitlines()]
     return Failure(kind, f"{name}: {said}" if said else name, FIXES.get(name, FIX), tuple(trace))
-
-
-# --- CPU time of another process --------------------------------------------------------------------------------------
-
-
-def _clock_of(pid: int) -> int | None:
-    """The clock of a process's CPU time, in nanoseconds and with all of its threads; `None` if it or the call is gone."""
-    if platform.system() != "Linux":
-        return None
-    clock = ctypes.c_int()
-    try:
-        found = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
-    except (OSError, AttributeError):
-        return None
-    return clock.value if found == 0 else None
-
-
-def _cpu_seconds(pid: int) -> float:
-    clock = _clock_of(pid)
-    if clock is None:
-        return float("nan")
-    try:
-        return time.clock_gettime(clock)
-    except OSError:
-        return float("nan")

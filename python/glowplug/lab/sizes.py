@@ -31,10 +31,19 @@ class Size:
 
 def vendored(root: Path) -> set[str]:
     """Names of top-level modules in a function's folder that `pip install --target` put there."""
-    names: set[str] = set()
-    for distribution in importlib.metadata.distributions(path=[str(root)]):
-        names |= {_top(str(file)) for file in distribution.files or ()}
-    return names
+    return {
+        _top(str(file))
+        for distribution in importlib.metadata.distributions(path=[str(root)])
+        for file in distribution.files or ()
+    }
+
+
+def vendored_files(root: Path) -> dict[str, set[Path]]:
+    """Distribution → its files, for those in a function's folder."""
+    return {
+        _normal(one.metadata["Name"]): {Path(str(one.locate_file(file))) for file in one.files or ()}
+        for one in importlib.metadata.distributions(path=[str(root)])
+    }
 
 
 def size_of(seen: Mapping[str, Any], root: Path, provided: frozenset[str], zip_from_mb: float | None) -> Size:
@@ -47,7 +56,10 @@ def size_of(seen: Mapping[str, Any], root: Path, provided: frozenset[str], zip_f
         zip_from_mb: Compress, to know the zipped size, from this size on; a smaller package is smaller than it zipped as
             well. `None` never does.
     """
-    found = {"own files": dict(_own(root))}
+    here = vendored_files(root)
+    found = {"own files": dict(_own(root, whole=bool(here)))}
+    for name, listed in here.items():
+        found[name] = {file: found["own files"].pop(file) for file in listed & found["own files"].keys()}
     modules = {
         name: Path(file)
         for name, file in seen["modules"].items()
@@ -83,16 +95,16 @@ def size_of(seen: Mapping[str, Any], root: Path, provided: frozenset[str], zip_f
     return Size(unzipped, zipped, dict(sorted(by_package.items(), key=lambda item: -item[1])))
 
 
-def _own(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Files that would be packed: no hidden ones, caches and environments."""
+def _own(folder: Path, *, whole: bool = False) -> Iterator[tuple[Path, int]]:
+    """Files that would be packed: all of a folder made for that, else no hidden ones, caches and environments."""
     for parent, folders, files in os.walk(folder):
-        if "pyvenv.cfg" in files:
+        if "pyvenv.cfg" in files and not whole:
             folders.clear()
             continue
-        folders[:] = [name for name in folders if name not in NOT_PACKED and not name.startswith(".")]
+        folders[:] = [name for name in folders if whole or (name not in NOT_PACKED and not name.startswith("."))]
         for name in files:
             file = Path(parent, name)
-            if not name.startswith(".") and not file.is_symlink() and file.is_file():
+            if (whole or not name.startswith(".")) and not file.is_symlink() and file.is_file():
                 yield file, file.stat().st_size
 
 
