@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
 import glowplug
 import models
 from glowplug.serve import asgi
 from glowplug.serve.http import Limits
+from glowplug.telemetry.prometheus import Prometheus
 from serving import Server, counting_loop, wait_for
 
 if TYPE_CHECKING:
@@ -625,6 +627,79 @@ def test_functions_of_the_users_stay_off_the_event_loop() -> None:
 
     asyncio.run(all_of_it())
     assert threading.main_thread() not in threads
+
+
+def test_metrics_of_what_was_asked() -> None:
+    hosted = {"mlp": glowplug.load(HOSTED["mlp"]), "loop": glowplug.load(HOSTED["loop"])}
+    sink = Sink()
+    client = Caller(asgi.app(hosted, telemetry=[Prometheus(), sink], timeout=1, limits=Limits(body=1000)))
+
+    async def all_of_it() -> str:
+        for _ in range(6):
+            assert await client.ask("POST", "/predict/loop", b"[5]")
+        for path, body, status in [
+            ("/predict/mlp", b"[[1.0]]", 400),
+            ("/predict/mlp", b" " * 1001, 413),
+            ("/v2/models/mlp/infer", b"[]", 400),
+            ("/predict/nobody", b"[]", 404),
+            # It begins on the event loop, and anew in a thread; it is one request all the same.
+            ("/predict/loop", b"[1000000000000]", 503),
+        ]:
+            answer = await client.ask("POST", path, body)
+            assert answer is not None
+            assert answer[0] == status
+        assert await client.ask("GET", "/v2/health/ready")
+        assert await client.ask("POST", "/v2/repository/index")
+        answer = await client.ask("GET", "/metrics")
+        await client.app.drain()
+        assert answer is not None
+        assert answer[1][b"content-type"].startswith(b"text/plain; version=0.0.4")
+        return answer[2].decode()
+
+    text = asyncio.run(all_of_it())
+    families = {family.name: family.samples for family in text_string_to_metric_families(text)}
+    requests = [
+        (*(sample.labels[name] for name in ("model", "outcome", "trigger")), sample.value)
+        for sample in families["glowplug_requests"]
+    ]
+    assert sorted(requests) == [
+        ("", "rejected", "http", 2),
+        ("loop", "failed", "http", 1),
+        ("loop", "ok", "http", 6),
+        ("mlp", "rejected", "http", 2),
+    ]
+    assert [is_cold for _, is_cold in sink.told] == [True] + [False] * 10
+    assert sum(measure.rows for measure, _ in sink.told) >= 6
+    assert 1 <= max(sample.value for sample in families["glowplug_request_seconds"] if sample.name.endswith("_sum")) < 3
+    assert sink.flushed == 1
+
+
+class Sink:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, bool]] = []
+        self.flushed = 0
+
+    def record(self, measure: Any, *, is_cold: bool, **_: Any) -> None:
+        self.told.append((measure, is_cold))
+        # Which harms no request.
+        raise OSError
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+def test_metrics_are_there_if_they_are_wanted(tmp_path: Path) -> None:
+    (tmp_path / "fraud.onnx").write_bytes(HOSTED["mlp"])
+    with Server("-m", "glowplug.serve", "fraud.onnx", "--metrics", folder=tmp_path) as running:
+        assert running.ask("POST", "/predict", json.dumps([[1.0] * 30]))[0] == 200
+        status, _, body = running.ask("GET", "/metrics")
+    assert status == 200
+    assert b'glowplug_rows_total{model="fraud",trigger="http"} 1\n' in body
+    answer = asyncio.run(Caller(asgi.app(glowplug.load(HOSTED["mlp"]))).ask("GET", "/metrics"))
+    assert answer is not None
+    assert answer[0] == 404
 
 
 def test_header_that_comes_twice() -> None:

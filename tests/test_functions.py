@@ -294,3 +294,71 @@ def test_messages_of_a_queue(expected: np.ndarray) -> None:
     assert name == "a"
     assert np.allclose(predictions, expected)
     assert [(problem.status, message) for problem, message in rejected] == [(400, "b"), (400, "c")]
+
+
+# --- Telemetry --------------------------------------------------------------------------------------------------------
+
+COUNTED = """
+from glowplug.serve import gcp
+from glowplug.telemetry.emf import Emf
+
+predict = gcp.handler("mlp.onnx", telemetry=Emf(batch=100, namespace="Counted"))
+"""
+
+
+def test_what_waits_to_be_told_is_told_at_sigterm(tmp_path: Path) -> None:
+    (tmp_path / "mlp.onnx").write_bytes(MODEL)
+    (tmp_path / "main.py").write_text(COUNTED)
+    with framework(tmp_path, "--target", "predict") as running:
+        for _ in range(3):
+            assert running.ask("POST", "/", BODY)[0] == 200
+        assert running.ask("POST", "/", b"[[1.0]]")[0] == 400
+        assert running.ask("GET", "/v2/health/live")[0] == 200
+        assert "Counted" not in running.log.read_text("utf-8")
+    lines = [json.loads(line) for line in running.log.read_text("utf-8").splitlines() if "Counted" in line]
+    ok, rejected = sorted(lines, key=lambda line: "error" in line)
+    assert (ok["Rows"], sum(ok["ColdStart"]), ok["model"], ok["trigger"]) == ([4, 4, 4], 1, "mlp", "http")
+    assert all(0 < engine < whole for engine, whole in zip(ok["EngineTime"], ok["Duration"], strict=True))
+    assert (rejected["Rejected"], rejected["Errors"], rejected["error"]) == ([1], [0], "InputError")
+
+
+class Sink:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, str | None]] = []
+
+    def record(self, measure: Any, *, trigger: str, **_: Any) -> None:
+        self.told.append((trigger, measure.rows, measure.error and type(measure.error).__name__))
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
+def test_requests_and_messages_are_told() -> None:
+    sink = Sink()
+
+    def deliver(_: Any, message: Any) -> None:
+        if getattr(message, "id", None) == "lost":
+            raise ConnectionError
+
+    handle = azure.handler(glowplug.load(MODEL), telemetry=sink)
+    assert handle(func.HttpRequest("POST", "https://h/api/predict", body=BODY)).status_code == 200
+    assert handle(func.HttpRequest("POST", "https://h/api/predict", body=b"[")).status_code == 400
+    message = azure.message_handler(glowplug.load(MODEL), deliver, reject=lambda *_: None, telemetry=sink)
+    message(func.QueueMessage(id="a", body=BODY.decode()))
+    message(func.QueueMessage(id="b", body="{"))
+    with pytest.raises(ConnectionError):
+        message(func.QueueMessage(id="lost", body=BODY.decode()))
+    event = gcp.event_handler(glowplug.load(MODEL), deliver, reject=lambda *_: None, telemetry=sink)
+    event(CloudEvent({"type": "t", "source": "s"}, ROWS.tolist()))
+    event(CloudEvent({"type": "t", "source": "s"}, {"message": {"data": "?"}}))
+    assert sink.told == [
+        ("http", 4, None),
+        ("http", 0, "InputError"),
+        ("message", 4, None),
+        ("message", 0, "InputError"),
+        ("message", 4, "ConnectionError"),
+        ("event", 4, None),
+        ("event", 0, "Problem"),
+    ]

@@ -9,6 +9,8 @@ from glowplug.errors import GlowplugError
 from glowplug.serve.asgi import QUEUE, run
 from glowplug.serve.http import Limits
 from glowplug.serve.scoring import METHODS
+from glowplug.telemetry import recorder
+from glowplug.telemetry.prometheus import Prometheus
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--queue", type=int, default=QUEUE, help="requests that may wait")
     parser.add_argument("--timeout", type=float, help="seconds from a request to its answer")
     parser.add_argument("--method", choices=METHODS, default="predict", help="what POST /predict answers")
+    parser.add_argument("--metrics", action="store_true", help="answer GET /metrics, for Prometheus")
     parser.add_argument("--body-limit", type=int, help="bytes of the largest body")
     given = parser.parse_args(arguments)
     sources = dict(named(text) for text in given.models)
@@ -37,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             timeout=given.timeout,
             method=given.method,
             limits=limits,
+            telemetry=[*recorder().sinks, Prometheus()] if given.metrics else None,
         )
     except GlowplugError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the command line

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from glowplug.serve.hosted import Sources
+    from glowplug.telemetry import Telemetry
 
     Message: TypeAlias = MutableMapping[str, Any]
     Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -60,6 +61,7 @@ def app(
     timeout: float | None = None,
     limits: Limits | None = None,
     grace: float = GRACE,
+    telemetry: Telemetry = None,
     **options: Any,
 ) -> App:
     """Make an ASGI application of a model, or of several.
@@ -77,6 +79,8 @@ def app(
             run is ended inside the engine.
         limits: What is too large to be looked at: 32 MiB of body, 128 MiB after decompression, a million rows.
         grace: Seconds that running requests have to end when the server stops.
+        telemetry: Is told of each request that asks for a score; see `glowplug.telemetry.recorder`. With a `Prometheus`, its
+            metrics are at `/metrics`.
         options: `method`, `before`, `after`, `around` and `fallback`, as for the handlers of functions.
 
     Raises:
@@ -90,7 +94,8 @@ def app(
             raise OptionTypeError.about(f"option `{name}`", problem, "leave it out for the default")
         if number < least:
             raise OptionError.about(f"option `{name}`", f"got {number}, expected at least {least}", "leave it out")
-    return App(Service(models, limits=limits, timeout=timeout, **options), concurrency, queue, timeout, grace)
+    service = Service(models, limits=limits, timeout=timeout, telemetry=telemetry, **options)
+    return App(service, concurrency, queue, timeout, grace)
 
 
 class App:
@@ -137,41 +142,43 @@ class App:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         request = Request(scope["method"], path, headers, b"")
         if request.method == "POST":
-            response = await self._post(request, receive)
-        elif self.service.models.is_ready or path.startswith("/v2/health/"):
+            arrived, measure = monotonic(), Measure()
+            response = await self._post(request, arrived, measure, receive)
+            took = monotonic() - arrived
+            await answer(response, send)
+            self.service.tell(measure, took)
+            return
+        if self.service.models.is_ready or path.startswith("/v2/health/"):
             # Nothing here takes longer than going to another thread would.
             response = self.service.respond(request)
         else:
             response = await asyncio.get_running_loop().run_in_executor(None, self.service.respond, request)
         await answer(response, send, with_body=request.method != "HEAD")
 
-    async def _post(self, request: Request, receive: Receive) -> Response:
-        arrived = monotonic()
-        held = 0
+    async def _post(self, request: Request, arrived: float, measure: Measure, receive: Receive) -> Response:
+        held, more = 0, True
         try:
             self.service.limits.check_length(request.headers.get("content-length"))
             self._check_active()
             try:
                 async with asyncio.timeout(BODY_SECONDS):
                     chunks = []
-                    more = True
                     while more:
                         message = await receive()
                         if message["type"] == "http.disconnect":
                             raise Gone
-                        chunk = message.get("body", b"")
+                        chunk, more = message.get("body", b""), message.get("more_body", False)
                         held += len(chunk)
                         self._held += len(chunk)
                         self._check_held(held)
                         chunks.append(chunk)
-                        more = message.get("more_body", False)
                 request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
                 chunks.clear()
                 # Whoever sends slowly, or never all, takes no place from the others until here.
                 self._check_active()
                 self._active += 1
                 try:
-                    return await self._run(request, arrived, receive)
+                    return await self._run(request, arrived, measure, receive)
                 finally:
                     self._active -= 1
             finally:
@@ -180,8 +187,9 @@ class App:
             problem = Problem(408, f"got no whole body in {BODY_SECONDS:.0f} seconds", headers={"connection": "close"})
         except Problem as error:
             problem = error
-            if problem.status == 413 and not await self._discard(request, receive):  # noqa: PLR2004
+            if problem.status == 413 and more and not await self._discard(request, receive):  # noqa: PLR2004
                 problem.headers["connection"] = "close"
+        measure.error = problem
         return self.service.refused(request, problem)
 
     async def _discard(self, request: Request, receive: Receive) -> bool:
@@ -219,12 +227,12 @@ class App:
         if self._held > self._most_held:
             raise Problem(503, "there is not enough memory for more bodies", headers=RETRY_AFTER)
 
-    async def _run(self, request: Request, arrived: float, receive: Receive) -> Response:
+    async def _run(self, request: Request, arrived: float, measure: Measure, receive: Receive) -> Response:
         if self.service.is_only_ours and self._pace.is_short(request):
-            response = self._at_once(request, arrived)
+            response = self._at_once(request, arrived, measure)
             if response is not None:
                 return response
-        job = self._threads.submit(self._respond, request, arrived)
+        job = self._threads.submit(self._respond, request, arrived, measure)
         done = asyncio.wrap_future(job)
         if self._active <= self._concurrency:
             response, took = await done
@@ -233,17 +241,18 @@ class App:
         self._pace.note(request, took)
         return response
 
-    def _at_once(self, request: Request, arrived: float) -> Response | None:
+    def _at_once(self, request: Request, arrived: float, measure: Measure) -> Response | None:
         """Answer on the event loop; `None` if the run was ended because it would block that for too long."""
         left, began = MOST_SECONDS, perf_counter()
         if self.timeout is not None:
             left = min(left, self.timeout - (monotonic() - arrived))
-        measure = Measure()
         response = self.service.respond(request, timeout=left, measure=measure)
         self._pace.note(request, perf_counter() - began)
         # What has no time left is answered with that, and not begun anew.
-        is_ended = left == MOST_SECONDS and isinstance(measure.error, DeadlineExceeded)
-        return None if is_ended else response
+        if left == MOST_SECONDS and isinstance(measure.error, DeadlineExceeded):
+            measure.clear()
+            return None
+        return response
 
     async def _wait(self, job: Future[Answer], done: asyncio.Future[Answer], receive: Receive) -> Answer:
         """Wait for a job that waits for a thread, unless its client goes before it begins."""
@@ -257,15 +266,16 @@ class App:
         finally:
             watch.cancel()
 
-    def _respond(self, request: Request, arrived: float) -> Answer:
+    def _respond(self, request: Request, arrived: float, measure: Measure) -> Answer:
         """Answer a request in a thread of the pool, in what is left of its time."""
         left, began = None, perf_counter()
         if self.timeout is not None:
             left = self.timeout - (monotonic() - arrived)
             if left <= 0:
                 problem = Problem(503, "the time was over before a thread was free", headers=RETRY_AFTER)
+                measure.error = problem
                 return self.service.refused(request, problem), 0.0
-        return self.service.respond(request, timeout=left), perf_counter() - began
+        return self.service.respond(request, timeout=left, measure=measure), perf_counter() - began
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -290,6 +300,8 @@ class App:
         while self._open and monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         self._threads.shutdown(wait=False, cancel_futures=True)
+        # In a thread, since it may wait for a network.
+        await asyncio.get_running_loop().run_in_executor(None, self.service.telemetry.flush)
 
 
 async def answer(response: Response, send: Send, *, with_body: bool = True) -> None:

@@ -8,13 +8,16 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from urllib.parse import unquote, urlsplit
 
 import azure.functions as func
 
 from glowplug.serve.http import JSON, Limits, Problem, Request
 from glowplug.serve.messages import MessageScorer
+from glowplug.serve.scoring import Measure
 from glowplug.serve.service import PREDICT, Service
+from glowplug.telemetry.ending import flush_at_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from glowplug.model import Model
     from glowplug.serve.hosted import Sources
+    from glowplug.telemetry import Telemetry
 
 #: What `host.json` puts before all routes unless it says otherwise.
 PREFIX = "/api"
@@ -35,6 +39,7 @@ def handler(
     prefix: str = PREFIX,
     limits: Limits | None = None,
     timeout: float | None = None,
+    telemetry: Telemetry = None,
     **options: Any,
 ) -> Callable[..., func.HttpResponse]:
     """Make the body of an HTTP function of a model, or of several; call it from a function with a route.
@@ -47,6 +52,7 @@ def handler(
         prefix: `extensions.http.routePrefix` of `host.json`.
         limits: What is too large to be looked at.
         timeout: Seconds that a run may take. Then it is ended, and the answer is 503.
+        telemetry: Is told of each request; see `glowplug.telemetry.recorder`.
         options: `method`, `before`, `after`, `around` and `fallback`, as for the handlers of other functions.
 
     Returns:
@@ -55,16 +61,19 @@ def handler(
     Raises:
         GlowplugError: As `load` has it.
     """
-    service = Service(models, limits=limits, timeout=timeout, anywhere=True, **options)
+    service = Service(models, limits=limits, timeout=timeout, anywhere=True, telemetry=telemetry, **options)
     service.load()
+    flush_at_end(service.telemetry)
     start = "/" + prefix.strip("/") if prefix.strip("/") else ""
 
     def handle(req: func.HttpRequest, path: str | None = None) -> func.HttpResponse:
+        began, measure = perf_counter(), Measure()
         if path is None:
             path = unquote(urlsplit(req.url).path)
             if path.startswith(start + "/"):
                 path = path[len(start) :]
-        response = service.respond(Request(req.method, path, dict(req.headers), req.get_body()))
+        response = service.respond(Request(req.method, path, dict(req.headers), req.get_body()), measure=measure)
+        service.tell(measure, perf_counter() - began)
         kind = response.headers.get("content-type", JSON)
         return func.HttpResponse(
             response.body, status_code=response.status, headers=response.headers, mimetype=kind, charset="utf-8"
@@ -110,6 +119,7 @@ def message_handler(
     deliver: Callable[[Any, Any], object],
     *,
     reject: Callable[[Problem, Any], object] | None = None,
+    telemetry: Telemetry = None,
     limits: Limits | None = None,
     **options: Any,
 ) -> Callable[[Any], None]:
@@ -122,10 +132,14 @@ def message_handler(
         model: A model, or the path of one; it is loaded here and now.
         deliver: Called with the predictions, as plain Python, and the message.
         reject: Called with what is wrong (a `Problem`) and the message; without it, that is logged.
+        telemetry: Is told of each message; see `glowplug.telemetry.recorder`.
         limits: What is too large to be looked at.
         options: `method`, `before`, `after`, `around`, `timeout` and `fallback`, as for the handlers of other functions.
     """
-    scorer = MessageScorer(model, deliver, reject=reject, limits=limits, **options)
+    scorer = MessageScorer(
+        model, deliver, trigger="message", reject=reject, telemetry=telemetry, limits=limits, **options
+    )
+    flush_at_end(scorer.telemetry)
 
     def handle(msg: Any) -> None:
         for message in msg if isinstance(msg, list) else [msg]:

@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 from io import BytesIO
+from time import perf_counter
 
 from glowplug.serve.http import Limits, Problem, Request, from_base64
 from glowplug.serve.messages import MessageScorer
+from glowplug.serve.scoring import Measure
 from glowplug.serve.service import Service
+from glowplug.telemetry.ending import flush_at_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +26,16 @@ if TYPE_CHECKING:
 
     from glowplug.model import Model
     from glowplug.serve.hosted import Sources
+    from glowplug.telemetry import Telemetry
 
 
 def handler(
-    models: Sources, *, limits: Limits | None = None, timeout: float | None = None, **options: Any
+    models: Sources,
+    *,
+    limits: Limits | None = None,
+    timeout: float | None = None,
+    telemetry: Telemetry = None,
+    **options: Any,
 ) -> Callable[[FlaskRequest], tuple[bytes, int, dict[str, str]]]:
     """Make an HTTP function of a model, or of several.
 
@@ -37,15 +46,18 @@ def handler(
         models: As for `serve.asgi.app`; they are loaded here and now, while the instance starts.
         limits: What is too large to be looked at.
         timeout: Seconds that a run may take. Then it is ended, and the answer is 503.
+        telemetry: Is told of each request; see `glowplug.telemetry.recorder`.
         options: `method`, `before`, `after`, `around` and `fallback`, as for the handlers of other functions.
 
     Raises:
         GlowplugError: As `load` has it.
     """
-    service = Service(models, limits=limits, timeout=timeout, anywhere=True, **options)
+    service = Service(models, limits=limits, timeout=timeout, anywhere=True, telemetry=telemetry, **options)
     service.load()
+    flush_at_end(service.telemetry)
 
     def handle(request: FlaskRequest) -> tuple[bytes, int, dict[str, str]]:
+        began, measure = perf_counter(), Measure()
         came = Request(request.method, request.path, dict(request.headers.items()), b"")
         try:
             service.limits.check_length(came.headers.get("content-length"))
@@ -56,9 +68,11 @@ def handler(
         except Problem as problem:
             # The framework reads what is left of a body into memory, however much that is.
             request.stream = BytesIO()
+            measure.error = problem
             response = service.refused(came, problem)
         else:
-            response = service.respond(came)
+            response = service.respond(came, measure=measure)
+        service.tell(measure, perf_counter() - began)
         return response.body, response.status, response.headers
 
     return handle
@@ -69,6 +83,7 @@ def event_handler(
     deliver: Callable[[Any, CloudEvent], object],
     *,
     reject: Callable[[Problem, CloudEvent], object] | None = None,
+    telemetry: Telemetry = None,
     limits: Limits | None = None,
     **options: Any,
 ) -> Callable[[CloudEvent], None]:
@@ -82,10 +97,14 @@ def event_handler(
         model: A model, or the path of one; it is loaded here and now.
         deliver: Called with the predictions, as plain Python, and the event.
         reject: Called with what is wrong (a `Problem`) and the event; without it, that is logged.
+        telemetry: Is told of each event; see `glowplug.telemetry.recorder`.
         limits: What is too large to be looked at.
         options: `method`, `before`, `after`, `around`, `timeout` and `fallback`, as for the handlers of other functions.
     """
-    scorer = MessageScorer(model, deliver, reject=reject, limits=limits, **options)
+    scorer = MessageScorer(
+        model, deliver, trigger="event", reject=reject, telemetry=telemetry, limits=limits, **options
+    )
+    flush_at_end(scorer.telemetry)
 
     def handle(event: CloudEvent) -> None:
         data = event.data

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from glowplug.errors import DeadlineExceeded, EngineError, InputError
 from glowplug.serve.http import Limits, Problem, decoded
 from glowplug.serve.scoring import Measure, Scorer
+from glowplug.telemetry import recorder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from glowplug.model import Model
+    from glowplug.telemetry import Telemetry
 
 
 class MessageScorer:
@@ -25,7 +29,9 @@ class MessageScorer:
     Args:
         model: A model, or the path of one.
         deliver: Called with the predictions, as plain Python, and the message or event.
+        trigger: What telemetry calls that which comes.
         reject: Called with a `Problem` and the message or event that cannot be scored.
+        telemetry: Is told of each message, its delivery included; see `glowplug.telemetry.recorder`.
         options: Of the `Scorer`.
     """
 
@@ -34,16 +40,31 @@ class MessageScorer:
         model: Model | str | os.PathLike[str],
         deliver: Callable[[Any, Any], object],
         *,
+        trigger: str,
         reject: Callable[[Problem, Any], object] | None = None,
+        telemetry: Telemetry = None,
         limits: Limits | None = None,
         **options: Any,
     ) -> None:
         self.scorer = Scorer(model, limits=limits, **options)
         self._deliver = deliver
         self._reject = reject or _log
+        self.telemetry = recorder(telemetry)
+        self._trigger = trigger
+        self._is_cold = True
 
-    def score(self, body: Any, message: Any, *, encoding: str | None = None, measure: Measure | None = None) -> None:
+    def score(self, body: Any, message: Any, *, encoding: str | None = None) -> None:
         """Score what a message holds: bytes of JSON, or plain Python that the platform has read from them."""
+        began, measure = perf_counter(), Measure()
+        try:
+            self._score(body, message, encoding, measure)
+        except Exception as error:
+            measure.error = error
+            raise
+        finally:
+            self._tell(measure, perf_counter() - began)
+
+    def _score(self, body: Any, message: Any, encoding: str | None, measure: Measure) -> None:
         try:
             if isinstance(body, (bytes, str)):
                 body = _parsed(body if isinstance(body, bytes) else body.encode(), encoding, self.scorer.limits)
@@ -51,13 +72,21 @@ class MessageScorer:
         except (EngineError, InputError, Problem) as error:
             if isinstance(error, DeadlineExceeded):
                 raise
-            self.refuse(self.scorer.problem(error), message)
+            measure.error = error
+            self._reject(self.scorer.problem(error), message)
             return
         self._deliver(predictions, message)
 
     def refuse(self, problem: Problem, message: Any) -> None:
-        """Give up a message that cannot be scored."""
+        """Give up a message that cannot be read."""
+        measure = Measure()
+        measure.error = problem
+        self._tell(measure, 0.0)
         self._reject(problem, message)
+
+    def _tell(self, measure: Measure, seconds: float) -> None:
+        is_cold, self._is_cold = self._is_cold, False
+        self.telemetry.record(measure, trigger=self._trigger, seconds=seconds, is_cold=is_cold)
 
 
 def _parsed(body: bytes, encoding: str | None, limits: Limits) -> Any:

@@ -106,7 +106,7 @@ class OpenInference:
         raise Problem(404, f"got the path {request.path[:200]!r}, which there is not")
 
     def _infer(self, request: Request, hosted: Hosted, timeout: float | None, measure: Measure) -> Response:
-        headers, limits = request.headers, self.limits
+        headers, limits, measure.model = request.headers, self.limits, hosted.name
         limits.check_length(headers.get("content-length"))
         body = decoded(request.body, headers.get("content-encoding"), limits)
         text_length = length_of_text(headers.get(LENGTH), len(body))

@@ -37,14 +37,20 @@ class Measure:
     """What one call took, filled in while it is served.
 
     `rows` that were scored, `read_ns` and `run_ns`, the nanoseconds of reading the question and of running the model, and
-    `error`, what went wrong.
+    `error`, what went wrong, and the name of the `model`, where a server has several.
     """
 
-    __slots__ = ("error", "read_ns", "rows", "run_ns")
+    __slots__ = ("error", "model", "read_ns", "rows", "run_ns")
 
     def __init__(self) -> None:
         self.rows = self.read_ns = self.run_ns = 0
         self.error: Exception | None = None
+        self.model: str | None = None
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.rows = self.read_ns = self.run_ns = 0
+        self.error = None
 
     def add(self, took: tuple[int, int, int]) -> None:
         """Add what the core counted."""

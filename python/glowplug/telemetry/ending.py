@@ -1,0 +1,32 @@
+"""What waits to be sent, sent before the process ends: at its exit, and at SIGTERM if nobody else looks after that."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from glowplug.telemetry import Recorder
+
+
+def flush_at_end(recorder: Recorder) -> None:
+    """Flush at exit and at SIGTERM.
+
+    A handler for SIGTERM is put where there is none, in the main thread; then the signal does what it did before.
+    """
+    if not recorder.sinks:
+        return
+    import atexit
+    import signal
+    from threading import current_thread, main_thread
+
+    atexit.register(recorder.flush)
+    if current_thread() is not main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def end(number: int, _: FrameType | None) -> None:
+        recorder.flush()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
