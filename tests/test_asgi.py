@@ -101,7 +101,7 @@ def test_health_and_metadata(client: triton.InferenceServerClient) -> None:
     assert client.get_model_metadata("mlp") == {
         "name": "mlp",
         "versions": ["1"],
-        "platform": "glowplug_onnxruntime",
+        "platform": f"glowplug_{glowplug.load(HOSTED['mlp']).explain()['engine']}",
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 30]}],
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 1]}],
     }
