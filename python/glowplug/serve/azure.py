@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import azure.functions as func
 
 from glowplug.serve.http import JSON, Limits, Problem, Request
-from glowplug.serve.messages import MessageScorer
+from glowplug.serve.messages import MessageScorer, log_rejected
 from glowplug.serve.scoring import Measure
 from glowplug.serve.service import PREDICT, Service
 from glowplug.telemetry.ending import flush_at_end
@@ -116,13 +116,13 @@ def blueprint(
 
 def message_handler(
     model: Model | str | os.PathLike[str],
-    deliver: Callable[[Any, Any], object],
+    deliver: Callable[..., object],
     *,
-    reject: Callable[[Problem, Any], object] | None = None,
+    reject: Callable[..., object] | None = None,
     telemetry: Telemetry = None,
     limits: Limits | None = None,
     **options: Any,
-) -> Callable[[Any], None]:
+) -> Callable[..., None]:
     """Make the body of a function for messages of Queue Storage, Service Bus or Event Hubs: rows as JSON in each.
 
     A message that the model cannot score is rejected and not delivered again; whatever else fails, such as `deliver`, makes
@@ -130,19 +130,32 @@ def message_handler(
 
     Args:
         model: A model, or the path of one; it is loaded here and now.
-        deliver: Called with the predictions, as plain Python, and the message.
-        reject: Called with what is wrong (a `Problem`) and the message; without it, that is logged.
+        deliver: Called with the predictions, as plain Python, the message, and the bindings, if there are any.
+        reject: Called with what is wrong (a `Problem`), the message and the bindings; without it, that is logged.
         telemetry: Is told of each message; see `glowplug.telemetry.recorder`.
         limits: What is too large to be looked at.
         options: `method`, `before`, `after`, `around`, `timeout` and `fallback`, as for the handlers of other functions.
+
+    Returns:
+        A function of a message, or of a list of them, and of any output bindings of the function.
     """
+
+    def delivered(predictions: Any, came: tuple[Any, ...]) -> None:
+        deliver(predictions, *came)
+
+    def rejected(problem: Problem, came: tuple[Any, ...]) -> None:
+        if reject is None:
+            log_rejected(problem, came[0])
+        else:
+            reject(problem, *came)
+
     scorer = MessageScorer(
-        model, deliver, trigger="message", reject=reject, telemetry=telemetry, limits=limits, **options
+        model, delivered, trigger="message", reject=rejected, telemetry=telemetry, limits=limits, **options
     )
     flush_at_end(scorer.telemetry)
 
-    def handle(msg: Any) -> None:
+    def handle(msg: Any, *bindings: Any) -> None:
         for message in msg if isinstance(msg, list) else [msg]:
-            scorer.score(message.get_body(), message)
+            scorer.score(message.get_body(), (message, *bindings))
 
     return handle

@@ -48,7 +48,7 @@ class MessageScorer:
     ) -> None:
         self.scorer = Scorer(model, limits=limits, **options)
         self._deliver = deliver
-        self._reject = reject or _log
+        self._reject = reject or log_rejected
         self.telemetry = recorder(telemetry)
         self._trigger = trigger
         self._is_cold = True
@@ -98,7 +98,8 @@ def _parsed(body: bytes, encoding: str | None, limits: Limits) -> Any:
         raise InputError.about("message", f"is no JSON: {error}", "send rows as one JSON value") from None
 
 
-def _log(problem: Problem, message: Any) -> None:
+def log_rejected(problem: Problem, message: Any) -> None:
+    """Say that a message was given up."""
     from logging import getLogger
 
     name = getattr(message, "id", None) or type(message).__name__
