@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import selectors
 import socket
 import subprocess
@@ -85,9 +84,8 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU so far."""
-        with open(f"/proc/{self.process.pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        # The clock of a process by its number, as `clock_getcpuclockid` makes it; that of /proc ticks a hundred times a second.
+        return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def close(self) -> None:
         """End it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic, perf_counter
+from time import monotonic, thread_time
 
 from glowplug._core import usable_resources
 from glowplug.errors import DeadlineExceeded, DependencyError, OptionError, OptionTypeError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Message: TypeAlias = MutableMapping[str, Any]
     Receive: TypeAlias = Callable[[], Awaitable[Message]]
     Send: TypeAlias = Callable[[Message], Awaitable[None]]
-    #: And the seconds it took.
+    #: And the seconds of CPU it took.
     Answer: TypeAlias = tuple[Response, float]
 
 #: Requests that may wait for a thread; the default concurrency of a Cloud Run instance is 80, Knative's target 100.
@@ -243,13 +243,14 @@ class App:
 
     def _at_once(self, request: Request, arrived: float, measure: Measure) -> Response | None:
         """Answer on the event loop; `None` if the run was ended because it would block that for too long."""
-        left, began = MOST_SECONDS, perf_counter()
+        left, began = MOST_SECONDS, thread_time()
         if self.timeout is not None:
             left = min(left, self.timeout - (monotonic() - arrived))
         response = self.service.respond(request, timeout=left, measure=measure)
-        self._pace.note(request, perf_counter() - began)
         # What has no time left is answered with that, and not begun anew.
-        if left == MOST_SECONDS and isinstance(measure.error, DeadlineExceeded):
+        is_ended = left == MOST_SECONDS and isinstance(measure.error, DeadlineExceeded)
+        self._pace.note(request, thread_time() - began, is_ended=is_ended)
+        if is_ended:
             measure.clear()
             return None
         return response
@@ -268,14 +269,14 @@ class App:
 
     def _respond(self, request: Request, arrived: float, measure: Measure) -> Answer:
         """Answer a request in a thread of the pool, in what is left of its time."""
-        left, began = None, perf_counter()
+        left, began = None, thread_time()
         if self.timeout is not None:
             left = self.timeout - (monotonic() - arrived)
             if left <= 0:
                 problem = Problem(503, "the time was over before a thread was free", headers=RETRY_AFTER)
                 measure.error = problem
                 return self.service.refused(request, problem), 0.0
-        return self.service.respond(request, timeout=left, measure=measure), perf_counter() - began
+        return self.service.respond(request, timeout=left, measure=measure), thread_time() - began
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

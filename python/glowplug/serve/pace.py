@@ -8,7 +8,8 @@ if TYPE_CHECKING:
 
 #: Larger or compressed bodies always go to a thread: what reading them takes is not bounded by a deadline.
 MOST_BYTES = 16 * 2**10
-#: Seconds that an answer may take to be short: about ten times what changing threads takes.
+#: Seconds of CPU that an answer may take to be short: about ten times what changing threads takes. By the clock, a busy machine
+#: or a used-up quota would make any answer a long one, and changing threads dearer still.
 SHORT = 0.0005
 #: Seconds after which a run on the event loop is ended, to begin anew in a thread.
 MOST_SECONDS = 0.01
@@ -36,12 +37,19 @@ class Pace:
             return False
         return self._left.get((request.path, headers.get("content-type")), TRIES) <= 0
 
-    def note(self, request: Request, seconds: float) -> None:
-        """Note what the answer to a request with a small body took."""
+    def note(self, request: Request, seconds: float, *, is_ended: bool = False) -> None:
+        """Note how much CPU of its thread the answer to a small body took, and whether it was ended on the event loop.
+
+        What was ended after little CPU had to wait for it, and is not to blame; nor is the first of a kind, which prepares
+        what the others find.
+        """
         if len(request.body) > MOST_BYTES:
             return
         kind = request.path, request.headers.get("content-type")
-        left = PENALTY if seconds > SHORT else max(self._left.get(kind, TRIES) - 1, 0)
+        before = self._left.get(kind)
+        left = TRIES if before is None or is_ended else max(before - 1, 0)
+        if seconds > SHORT and before is not None:
+            left = PENALTY
         if len(self._left) >= MOST_KINDS:
             self._left.clear()
         self._left[kind] = left
