@@ -486,6 +486,7 @@ IMPORTS: dict[str, set[str]] = {
         "serve.http",
         "serve.scoring",
         "serve.warm",
+        "telemetry",
     },
     "serve.pace": set(),
     "serve.hosted": {"errors", "model", "serve.http", "serve.scoring", "serve.warm"},

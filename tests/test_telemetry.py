@@ -125,6 +125,20 @@ def test_line_of_an_invocation() -> None:
     }  # fmt: skip
 
 
+def test_line_of_an_invocation_with_records() -> None:
+    stream = io.StringIO()
+    sink = Emf(stream=stream, batch=2)
+    for failed in (0, 2):
+        sink.record(measured(), trigger="sqs", seconds=0.0, is_cold=False, records=5, failed=failed)
+        sink.record(measured(), trigger="sqs", seconds=0.0, is_cold=False)
+    records, others = emf_lines(stream)
+    assert (sorted(records["FailedRecords"]), records["Records"]) == ([0, 2], [5, 5])
+    assert {metric["Name"] for metric in records["_aws"]["CloudWatchMetrics"][0]["Metrics"]} == {
+        *METRICS, "Records", "FailedRecords",
+    }  # fmt: skip
+    assert "Records" not in others
+
+
 @pytest.mark.parametrize(
     ("error", "rejected", "errors"),
     [
@@ -287,7 +301,7 @@ def test_opentelemetry_exports_what_was_recorded() -> None:
     sink = OpenTelemetry(MeterProvider([reader]), attributes={"stage": "test"})
     sink.record(measured(model="fraud"), trigger="http", seconds=0.0105, is_cold=True)
     sink.record(measured(error=Problem(400, "no")), trigger="http", seconds=0.02, is_cold=False)
-    sink.record(measured(0, error=KeyError()), trigger="sqs", seconds=0.03, is_cold=False)
+    sink.record(measured(0, error=KeyError()), trigger="sqs", seconds=0.03, is_cold=False, records=10, failed=4)
     sink.flush()
     data = reader.get_metrics_data()
     assert data is not None
@@ -298,6 +312,7 @@ def test_opentelemetry_exports_what_was_recorded() -> None:
     assert set(metrics) == {
         "glowplug.request.duration", "glowplug.engine.duration", "glowplug.parse.duration",
         "glowplug.rows", "glowplug.coldstarts", "glowplug.rejected", "glowplug.errors",
+        "glowplug.records.failed",
     }  # fmt: skip
 
     def points(name: str) -> dict[frozenset[tuple[str, Any]], Any]:
@@ -310,6 +325,7 @@ def test_opentelemetry_exports_what_was_recorded() -> None:
     assert points("glowplug.rows")[attributes(glowplug_model="fraud")].value == 3
     assert points("glowplug.coldstarts")[attributes(glowplug_model="fraud")].value == 1
     assert points("glowplug.rejected")[attributes(error_type="Problem")].value == 1
+    assert points("glowplug.records.failed")[attributes("sqs")].value == 4
     assert points("glowplug.errors")[attributes("sqs", error_type="KeyError")].value == 1
     point = points("glowplug.engine.duration")[attributes(glowplug_model="fraud")]
     assert point.sum == pytest.approx(0.007654321)
@@ -334,7 +350,7 @@ def test_powertools_writes_our_metrics_with_the_users(
     @metrics.log_metrics
     def lambda_handler(event: Any, context: Any) -> None:
         metrics.add_metric("Payments", "Count", 1)
-        told.record(measured(), trigger="sqs", seconds=0.0105, is_cold=False, context=context)
+        told.record(measured(), trigger="sqs", seconds=0.0105, context=context, records=4, failed=1)
 
     lambda_handler({}, SimpleNamespace(function_name="f"))
     (text,) = capsys.readouterr().out.splitlines()
@@ -342,6 +358,7 @@ def test_powertools_writes_our_metrics_with_the_users(
     check_emf(line)
     (directive,) = line["_aws"]["CloudWatchMetrics"]
     assert (directive["Namespace"], line["service"]) == ("Payments", "fraud")
+    assert (line["Records"], line["FailedRecords"]) == ([4], [1])
     assert (line["Payments"], line["Rows"], line["EngineTime"], line["Duration"]) == ([1], [3], [7.654], [10.5])
 
 
@@ -380,6 +397,9 @@ def test_default(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], exp
     sink = Prometheus()
     assert recorder(sink).sinks == (sink,)
     assert recorder([sink, sink]).sinks == (sink, sink)
+    assert not recorder([Emf(), sink, Powertools(Metrics())]).buffers
+    assert recorder([sink, Emf(batch=2)]).buffers
+    assert recorder(OpenTelemetry()).buffers
 
 
 def test_what_is_no_sink(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,6 +453,40 @@ print(*sorted(set(sys.modules) - before))
     line, imported = python(script, variables={"AWS_LAMBDA_FUNCTION_NAME": "f"}).splitlines()
     check_emf(json.loads(line))
     assert imported.split() == ["glowplug.telemetry", "glowplug.telemetry.emf", "glowplug.telemetry.numbers"]
+
+
+FUNCTION = """
+import json, sys
+from types import SimpleNamespace
+from glowplug.serve.aws_lambda import handler
+lambda_handler = handler("mlp.onnx", warm=0, deliver=lambda _: None)
+before = set(sys.modules)
+context = SimpleNamespace(aws_request_id="r1", get_remaining_time_in_millis=lambda: 3000)
+event = {"requestContext": {"http": {"method": "POST"}}, "rawPath": "/", "headers": {}, "body": None}
+for event["body"] in ("[[" + "0," * 29 + "0]]", "[[1]]"):
+    lambda_handler(event, context)
+imported = sorted(set(sys.modules) - before)
+records = [{"eventSource": "aws:sqs", "messageId": str(n), "body": "[[1]]"} for n in range(3)]
+lambda_handler({"Records": records}, context)
+print(*imported)
+"""
+
+
+def test_function_of_lambda_writes_a_line_for_each_invocation(tmp_path: Path) -> None:
+    (tmp_path / "mlp.onnx").write_bytes(models.mlp(hidden=11))
+    script = f"import os; os.chdir({str(tmp_path)!r})\n{FUNCTION}"
+    *lines, imported = python(script, variables={"AWS_LAMBDA_FUNCTION_NAME": "fraud"}).splitlines()
+    http, wrong, sqs = map(json.loads, lines)
+    for line in (http, wrong, sqs):
+        check_emf(line)
+        assert (line["service"], line["function_request_id"]) == ("fraud", "r1")
+    assert (http["trigger"], http["Rows"], http["ColdStart"], http["Errors"]) == ("api-gateway-http", 1, 1, 0)
+    assert 0 < http["EngineTime"] < http["Duration"]
+    assert (wrong["Rejected"], wrong["ColdStart"], wrong["error"]) == (1, 0, "InputError")
+    assert (sqs["Records"], sqs["FailedRecords"]) == (3, 3)
+    assert "logging" not in imported.split()
+    quiet = python(script, variables={"AWS_LAMBDA_FUNCTION_NAME": "fraud", "GLOWPLUG_TELEMETRY": "off"})
+    assert len(quiet.splitlines()) == 1
 
 
 ENDING = """

@@ -48,6 +48,11 @@ class Recorder:
         self.sinks = tuple(sinks)
         self._failed: set[int] = set()
 
+    @property
+    def buffers(self) -> bool:
+        """Whether there may be anything to flush; sinks that do not say so with `buffers` may have something."""
+        return any(getattr(sink, "buffers", True) for sink in self.sinks)
+
     def record(
         self,
         measure: Measured,
@@ -66,7 +71,7 @@ class Recorder:
             seconds: From the arrival of the invocation to its answer.
             is_cold: Whether it was the first of its process.
             context: Of the invocation, as its platform has it.
-            facts: More, which sinks may use.
+            facts: More, which sinks may use: how many `records` there were, and how many of them `failed`.
         """
         for sink in self.sinks:
             try:

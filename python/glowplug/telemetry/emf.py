@@ -16,9 +16,12 @@ from glowplug.telemetry.numbers import FAILED, REJECTED, model_of, outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, TextIO
+    from typing import Any, TextIO, TypeAlias
 
     from glowplug.telemetry.numbers import Measured
+
+    #: What invocations that share a line have in common: model, trigger, class of the error, whether they brought records.
+    Kind: TypeAlias = tuple[str | None, str, str | None, bool]
 
 #: Metric → unit.
 METRICS = {
@@ -30,6 +33,8 @@ METRICS = {
     "Rejected": "Count",
     "Errors": "Count",
 }
+#: More of invocations that bring records of a queue, stream or topic.
+METRICS_OF_RECORDS = {**METRICS, "Records": "Count", "FailedRecords": "Count"}
 #: What a metric may be split by. Each combination of values is metrics of its own, which cost money.
 DIMENSIONS = ("service", "model", "trigger")
 #: Values that one metric may have in one line.
@@ -42,7 +47,8 @@ class Emf:
     """Writes a line with the metrics of each invocation, or of several together.
 
     The metrics are `Rows`, `EngineTime`, `ParseTime`, `Duration` (milliseconds), `ColdStart`, `Rejected` (mistakes of
-    the sender) and `Errors` (everything else that failed). A line has the `model`, the `trigger`, the class of an `error`
+    the sender) and `Errors` (everything else that failed); for queues, streams and topics also `Records` and `FailedRecords`,
+    which come again or are given up. A line has the `model`, the `trigger`, the class of an `error`
     and the id of the invocation (`function_request_id`, as in the log of Powertools) as well, for CloudWatch Logs Insights.
 
     Args:
@@ -77,19 +83,37 @@ class Emf:
         self._batch = batch
         #: Invocations that are not written yet, by what they have in common. Lists are added to and taken from by single
         #: steps of the interpreter, so that a signal in the midst of it meets no lock.
-        self._waiting: dict[tuple[str | None, str, str | None], list[tuple[float, ...]]] = {}
-        names = ",".join(f'{{"Name":"{name}","Unit":"{unit}"}}' for name, unit in METRICS.items())
+        self._waiting: dict[Kind, list[tuple[float, ...]]] = {}
         keys = ",".join(f'"{name}"' for name in dimensions)
-        directive = f'{{"Namespace":{quoted(namespace)},"Dimensions":[[{keys}]],"Metrics":[{names}]}}'
-        self._head = f'"CloudWatchMetrics":[{directive}]}},"service":{quoted(service)}'
+
+        def head(metrics: dict[str, str]) -> str:
+            names = ",".join(f'{{"Name":"{name}","Unit":"{unit}"}}' for name, unit in metrics.items())
+            directive = f'{{"Namespace":{quoted(namespace)},"Dimensions":[[{keys}]],"Metrics":[{names}]}}'
+            return f'"CloudWatchMetrics":[{directive}]}},"service":{quoted(service)}'
+
+        self._heads = head(METRICS), head(METRICS_OF_RECORDS)
+
+    @property
+    def buffers(self) -> bool:
+        """Whether there is anything to flush."""
+        return self._batch > 1
 
     def record(
-        self, measure: Measured, *, trigger: str, seconds: float, is_cold: bool, context: Any = None, **_: Any
+        self,
+        measure: Measured,
+        *,
+        trigger: str,
+        seconds: float,
+        is_cold: bool,
+        context: Any = None,
+        records: int | None = None,
+        failed: int = 0,
+        **_: Any,
     ) -> None:
         """Write the line of one invocation, or of all that wait if there are enough of them."""
         error = measure.error
         what = outcome(error)
-        numbers = (
+        numbers: tuple[float, ...] = (
             measure.rows,
             round(measure.run_ns / 1e6, 3),
             round(measure.read_ns / 1e6, 3),
@@ -98,7 +122,10 @@ class Emf:
             int(what is REJECTED),
             int(what is FAILED),
         )
-        key = (model_of(measure), trigger, type(error).__name__ if error is not None else None)
+        if records is not None:
+            numbers += (records, failed)
+        kind = type(error).__name__ if error is not None else None
+        key = (model_of(measure), trigger, kind, records is not None)
         if self._batch == 1:
             self._write(key, numbers, getattr(context, "aws_request_id", None))
             return
@@ -112,7 +139,7 @@ class Emf:
         for key, waiting in list(self._waiting.items()):
             self._send(key, waiting)
 
-    def _send(self, key: tuple[str | None, str, str | None], waiting: list[tuple[float, ...]]) -> None:
+    def _send(self, key: Kind, waiting: list[tuple[float, ...]]) -> None:
         taken: list[tuple[float, ...]] = []
         while waiting and len(taken) < self._batch:
             try:
@@ -123,22 +150,23 @@ class Emf:
             columns = (f"[{','.join(map(repr, values))}]" for values in zip(*taken, strict=True))
             self._write(key, tuple(columns))
 
-    def _write(
-        self, key: tuple[str | None, str, str | None], values: tuple[object, ...], request: str | None = None
-    ) -> None:
-        model, trigger, error = key
+    def _write(self, key: Kind, values: tuple[object, ...], request: str | None = None) -> None:
+        model, trigger, error, has_records = key
         if "model" in self._dimensions:
             model = _value(model or "")
         if "trigger" in self._dimensions:
             trigger = _value(trigger)
-        line = [f'{{"_aws":{{"Timestamp":{time_ns() // 1_000_000},{self._head},"trigger":{quoted(trigger)}']
+        line = [
+            f'{{"_aws":{{"Timestamp":{time_ns() // 1_000_000},{self._heads[has_records]},"trigger":{quoted(trigger)}'
+        ]
         if model is not None:
             line.append(f'"model":{quoted(model)}')
         if error is not None:
             line.append(f'"error":{quoted(error)}')
         if request is not None:
             line.append(f'"function_request_id":{quoted(str(request))}')
-        line += [f'"{name}":{value}' for name, value in zip(METRICS, values, strict=True)]
+        names = METRICS_OF_RECORDS if has_records else METRICS
+        line += [f'"{name}":{value}' for name, value in zip(names, values, strict=True)]
         stream = self._stream or sys.stdout
         # One call, so that lines of several threads do not mix.
         stream.write(",".join(line) + "}\n")

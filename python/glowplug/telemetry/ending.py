@@ -14,7 +14,7 @@ def flush_at_end(recorder: Recorder) -> None:
 
     A handler for SIGTERM is put where there is none, in the main thread; then the signal does what it did before.
     """
-    if not recorder.sinks:
+    if not recorder.buffers:
         return
     import atexit
     import signal

@@ -22,8 +22,9 @@ class OpenTelemetry:
     """Records invocations with the instruments of a meter.
 
     `glowplug.request.duration`, `glowplug.engine.duration` and `glowplug.parse.duration` are histograms of seconds, the last
-    two of requests that came as far as the model; `glowplug.rows`, `glowplug.coldstarts`, `glowplug.rejected` and
-    `glowplug.errors` are counters. Attributes are `glowplug.model`, `faas.trigger`, and `error.type` of what went wrong.
+    two of requests that came as far as the model; `glowplug.rows`, `glowplug.coldstarts`, `glowplug.rejected`,
+    `glowplug.errors` and `glowplug.records.failed` are counters. Attributes are `glowplug.model`, `faas.trigger`, and
+    `error.type` of what went wrong.
 
     Args:
         provider: Of meters; the global one if left out, whichever that is when something is recorded.
@@ -52,9 +53,12 @@ class OpenTelemetry:
         self._rows = meter.create_counter("glowplug.rows", "{row}", "Rows that were scored.")
         self._cold = meter.create_counter("glowplug.coldstarts", "{request}", "First requests of a process.")
         self._rejected = meter.create_counter("glowplug.rejected", "{request}", "Mistakes of senders.")
+        self._failed = meter.create_counter("glowplug.records.failed", "{record}", "Records that come again.")
         self._errors = meter.create_counter("glowplug.errors", "{request}", "Requests that failed.")
 
-    def record(self, measure: Measured, *, trigger: str, seconds: float, is_cold: bool, **_: Any) -> None:
+    def record(
+        self, measure: Measured, *, trigger: str, seconds: float, is_cold: bool, failed: int = 0, **_: Any
+    ) -> None:
         """Record one invocation."""
         attributes = {**self._attributes, "faas.trigger": trigger}
         model = model_of(measure)
@@ -62,6 +66,8 @@ class OpenTelemetry:
             attributes["glowplug.model"] = model
         if measure.rows:
             self._rows.add(measure.rows, attributes)
+        if failed:
+            self._failed.add(failed, attributes)
         if is_cold:
             self._cold.add(1, attributes)
         if measure.error is not None:

@@ -29,10 +29,15 @@ class Powertools:
         metrics: An `aws_lambda_powertools.Metrics`.
     """
 
+    #: Whether there is anything to flush.
+    buffers = False
+
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def record(self, measure: Measured, *, seconds: float, **_: Any) -> None:
+    def record(
+        self, measure: Measured, *, seconds: float, records: int | None = None, failed: int = 0, **_: Any
+    ) -> None:
         """Add one invocation."""
         what = outcome(measure.error)
         add = self._metrics.add_metric
@@ -42,6 +47,9 @@ class Powertools:
         add("Duration", "Milliseconds", round(seconds * 1e3, 3))
         add("Rejected", "Count", int(what is REJECTED))
         add("Errors", "Count", int(what is FAILED))
+        if records is not None:
+            add("Records", "Count", records)
+            add("FailedRecords", "Count", failed)
 
     def flush(self) -> None:
         """What was added is sent by Powertools."""

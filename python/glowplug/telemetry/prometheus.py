@@ -69,6 +69,8 @@ class Prometheus:
         OptionError: The bounds do not rise.
     """
 
+    #: Whether there is anything to flush.
+    buffers = False
     #: Of `text`.
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 

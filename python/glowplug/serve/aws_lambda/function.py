@@ -10,26 +10,19 @@ from glowplug.serve.aws_lambda.triggers import BATCHES, DIRECT, EVENT_BRIDGE, IT
 from glowplug.serve.http import Limits
 from glowplug.serve.scoring import NO_FALLBACK, Measure, Scorer
 from glowplug.serve.warm import warm as warm_up
+from glowplug.telemetry import recorder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
-    from typing import Any, Protocol, TypeAlias
+    from typing import Any, TypeAlias
 
     from glowplug.model import Model
     from glowplug.serve.aws_lambda.objects import Store
     from glowplug.serve.hooks import Around
     from glowplug.serve.scoring import After, Before, Method
-
-    class Telemetry(Protocol):
-        """What is told of each invocation."""
-
-        def record(self, measure: Measure, **facts: Any) -> object:
-            """Take what one invocation was: see `Handler.__call__`."""
-
-        def flush(self) -> object:
-            """Send what was taken: the environment is about to end."""
+    from glowplug.telemetry import Recorder, Telemetry
 
     Deliver: TypeAlias = Callable[[list["Delivery"]], Iterable["Delivery"] | None]
     Reject: TypeAlias = Callable[[dict[str, Any], Exception], object]
@@ -75,7 +68,7 @@ def handler(
     reject: Reject | None = None,
     output: str | None = None,
     warm: float = 5.0,
-    telemetry: Telemetry | None = None,
+    telemetry: Telemetry = None,
 ) -> Handler:
     """Make a function of AWS Lambda of a model: assign it to the name that the function's configuration has.
 
@@ -105,7 +98,8 @@ def handler(
             Without it such records are reported as failed, and come as often as the queue or stream is configured.
         output: Where the predictions of objects in S3 go, `"s3://bucket/prefix"`; left out, beside each object.
         warm: Seconds that the first run of the model may take; 0 for none. Its values are made up from the signature.
-        telemetry: Is told what each invocation took.
+        telemetry: Is told what each invocation took: metrics of CloudWatch if left out, `False` for none. See
+            `glowplug.telemetry.recorder`.
 
     Raises:
         GlowplugError: As `load` has it; options that make no sense.
@@ -130,9 +124,8 @@ def handler(
     scorer = Scorer(model, before=before, after=after, **options)
     if warm:
         warm_up(scorer.model, timeout=float(warm))
-    made = Handler(
-        scorer, options, margin=float(margin), deliver=deliver, reject=reject, output=output, telemetry=telemetry
-    )
+    told = recorder(telemetry)
+    made = Handler(scorer, options, margin=float(margin), deliver=deliver, reject=reject, output=output, telemetry=told)
     made.begin()
     return made
 
@@ -153,7 +146,7 @@ class Handler:
         deliver: Deliver | None,
         reject: Reject | None,
         output: str | None,
-        telemetry: Telemetry | None,
+        telemetry: Recorder,
     ) -> None:
         self.scorer = scorer
         self.margin = margin
@@ -172,7 +165,7 @@ class Handler:
             # Nobody waits for these now.
             import glowplug.serve.aws_lambda.records
             import glowplug.serve.aws_lambda.web  # noqa: F401
-        if self.initialization == "snap-start" or self.telemetry is not None:
+        if self.initialization == "snap-start" or self.telemetry.buffers:
             from glowplug.serve.aws_lambda.lifecycle import watch
 
             watch(self)
@@ -207,10 +200,9 @@ class Handler:
             measure.error = measure.error or error
             raise
         finally:
-            if self.telemetry is not None:
-                facts["seconds"] = (perf_counter_ns() - started) / 1e9
-                facts |= {"is_cold": self.is_cold, "initialization": self.initialization, "context": context}
-                self.telemetry.record(measure, **facts)
+            facts["seconds"] = (perf_counter_ns() - started) / 1e9
+            facts |= {"is_cold": self.is_cold, "initialization": self.initialization, "context": context}
+            self.telemetry.record(measure, **facts)
             self.is_cold = False
 
     def time_left(self, context: Any) -> float | None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from glowplug.serve.aws_lambda.function import Handler, Telemetry
+    from glowplug.serve.aws_lambda.function import Handler
+    from glowplug.telemetry import Recorder
 
 
 def watch(handler: Handler) -> None:
@@ -27,7 +28,7 @@ def watch(handler: Handler) -> None:
             pass
         else:
             register(handler)
-    if handler.telemetry is not None and hasattr(handler.telemetry, "flush") and "AWS_LAMBDA_RUNTIME_API" in os.environ:
+    if handler.telemetry.buffers and "AWS_LAMBDA_RUNTIME_API" in os.environ:
         _flush_at_end(handler.telemetry)
 
 
@@ -53,13 +54,13 @@ def after_restore(handler: Handler) -> None:
         numpy.seed()
 
 
-_watched: list[Telemetry] = []
+_watched: list[Recorder] = []
 _flushing = threading.RLock()
 #: The two ends of the pipe that numbers of signals are written into.
 _wakeup: list[int] = []
 
 
-def _flush_at_end(telemetry: Telemetry) -> None:
+def _flush_at_end(telemetry: Recorder) -> None:
     """Send what was taken when SIGTERM comes.
 
     The runtime client waits for events in foreign code, where handlers of signals written in Python do not run. So a thread
