@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "32")))
 FEATURES = 5
 ML = models.ML_DOMAIN
+#: In the order of the numbers that they have in version 5.
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT")
 #: Numbers that are easily compared wrongly.
 ODD = np.array([np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-40, -1e-40, 0.5, 1.0, 3e38], np.float32)
@@ -133,6 +134,36 @@ def regressor(random: np.random.Generator) -> bytes:
     return model_bytes(graph([node], [value("x", shape=("N", FEATURES))], [value("y", shape=("N", targets))]))
 
 
+def of_version_5(random: np.random.Generator, *, mode: int | None = None, **more: Any) -> bytes:
+    """The same trees as one operator of version 5 has them, in float32 or float64."""
+    targets = int(random.integers(1, 4))
+    lists = trees(random, list(range(targets)), positive=False, width=1)
+    while set(lists["nodes_modes"]) == {"LEAF"}:
+        lists = trees(random, list(range(targets)), positive=False, width=1)
+    dtype = str(random.choice(["float32", "float64"]))
+    splits = [at for at, mode in enumerate(lists["nodes_modes"]) if mode != "LEAF"]
+    keys = list(zip(lists["nodes_treeids"], lists["nodes_nodeids"], strict=True))
+    leaves = {key: at for at, key in enumerate(zip(lists["treeids"], lists["nodeids"], strict=True))}
+    numbers = {keys[at]: number for number, at in enumerate(splits)}
+    attributes: dict[str, Any] = {"tree_roots": [], "n_targets": targets, "aggregate_function": 1, "post_transform": 0}
+    for side in ("true", "false"):
+        children = [(keys[at][0], lists[f"nodes_{side}nodeids"][at]) for at in splits]
+        attributes[f"nodes_{side}leafs"] = [int(child in leaves) for child in children]
+        attributes[f"nodes_{side}nodeids"] = [leaves.get(child, numbers.get(child)) for child in children]
+    # A tree of one leaf has no node here: such trees are left out, and their leaves with them.
+    attributes["tree_roots"] = [numbers[key] for key in keys if key[1] == 0 and key in numbers]
+    for name in ("featureids", "missing_value_tracks_true"):
+        attributes[f"nodes_{name}"] = [lists[f"nodes_{name}"][at] for at in splits]
+    modes = np.array([MODES.index(lists["nodes_modes"][at]) if mode is None else mode for at in splits], np.uint8)
+    attributes["nodes_modes"] = models.constant("m", modes)
+    attributes["nodes_splits"] = models.constant("s", [lists["nodes_values"][at] for at in splits], dtype)
+    attributes["leaf_weights"] = models.constant("w", lists["weights"], dtype)
+    attributes["leaf_targetids"] = lists["ids"]
+    node = helper.make_node("TreeEnsemble", ["x"], ["y"], domain=ML, **(attributes | more))
+    ports = [value("x", dtype, ("N", FEATURES))], [value("y", dtype, ("N", targets))]
+    return model_bytes(graph([node], *ports), 5)
+
+
 def pipeline(random: np.random.Generator) -> bytes:
     """Imputer, scaler and normalizer before a linear model, and arithmetic after it."""
     classes = int(random.integers(2, 5))
@@ -172,7 +203,7 @@ def rows(random: np.random.Generator, count: int) -> Array:
     return x
 
 
-@pytest.mark.parametrize("make", [classifier, regressor, pipeline])
+@pytest.mark.parametrize("make", [classifier, regressor, of_version_5, pipeline])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_answers_are_those_of_onnxruntime(seed: int, make: Any, assert_same: Any, assert_close: Any) -> None:
     random = np.random.default_rng(seed)
@@ -183,6 +214,7 @@ def test_answers_are_those_of_onnxruntime(seed: int, make: Any, assert_same: Any
     x = rows(random, 333)
     if make is pipeline:
         x[~np.isfinite(x) | (np.abs(x) > 1e9)] = np.nan
+    x = x.astype(native.inputs[0].dtype)
     expected = onnxruntime.InferenceSession(content).run(None, {"x": x})
     with np.errstate(all="ignore"):
         for part in (x, x[:1], x[:7]):
@@ -205,6 +237,16 @@ UNKNOWN: dict[str, Callable[[], bytes]] = {
     "70000 outputs": lambda: regressor_with(n_targets=70_000),
     "few of many outputs": lambda: regressor_with(n_targets=60_000, target_ids=[0, *[59_999] * 10_000]),
     "post_transform": lambda: regressor_with(post_transform="PROBIT"),
+    "another aggregate_function than SUM": lambda: version_5_with(aggregate_function=3),
+    "no tensor in `nodes_splits`": lambda: version_5_with(nodes_splits=[1.0]),
+    "the mode 4": lambda: version_5_with(mode=4),
+    "lists of different lengths for its nodes": lambda: version_5_with(
+        nodes_modes=models.constant("m", np.zeros(1, "u1"))
+    ),
+    "lists of different lengths for its leaves": lambda: version_5_with(leaf_targetids=[0]),
+    "nodes that are shared": lambda: version_5_with(tree_roots=[0] * 1000),
+    "a root that is not there": lambda: version_5_with(tree_roots=[-1]),
+    "70001 outputs": lambda: version_5_with(n_targets=70_001),
     "nodes in a circle|a child that is not there|no root leads to": lambda: regressor_with(broken=True),
 }
 
@@ -222,6 +264,10 @@ def regressor_with(*, modes: tuple[str, ...] = MODES, broken: bool = False, **mo
         lists["ids"] = more.pop("target_ids")[: len(lists["ids"])]
     node = ensemble("TreeEnsembleRegressor", lists, ["y"], **({"n_targets": 1} | more))
     return model_bytes(graph([node], [value("x", shape=("N", FEATURES))], [value("y", shape=("N", 1))]))
+
+
+def version_5_with(**more: Any) -> bytes:
+    return of_version_5(np.random.default_rng(4), **more)
 
 
 @pytest.mark.parametrize("problem", UNKNOWN)

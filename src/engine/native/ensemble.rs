@@ -30,7 +30,7 @@ pub(super) struct Names {
 }
 
 /// More outputs than any model has; a number beyond it would only take memory.
-const MOST_OUTPUTS: usize = 1 << 16;
+pub(super) const MOST_OUTPUTS: usize = 1 << 16;
 /// Numbers that a tree's leaves may take for each weight that the file has: leaves have one for each output in between.
 const MOST_GAPS: usize = 64;
 
@@ -51,7 +51,7 @@ const NODES: [&str; 10] = [
 const TENSORS: [&str; 2] = ["nodes_values_as_tensor", "base_values_as_tensor"];
 
 /// A weight of a leaf, as (output, weight).
-type Weight = (usize, f64);
+pub(super) type Weight = (usize, f64);
 
 /// Numbers of a node, float32 or float64.
 #[derive(Clone, Copy)]
@@ -195,26 +195,10 @@ pub(super) fn read(
         let mut reader = Reader { nodes: &nodes, index: &index, weights: &weights, tree: tree[0].0, known: Vec::new() };
         let (splits, leaves) = reader.read(tree[0].1)?;
         seen += reader.known.len();
-        let outputs_of_tree = || leaves.iter().flat_map(|weights| weights.iter().map(|(output, _)| output - shift));
-        let (Some(first), Some(last)) = (outputs_of_tree().min(), outputs_of_tree().max()) else {
-            return Err(unknown("a tree without weights"));
-        };
-        let count = leaves.len().saturating_mul(last + 1 - first);
-        if count > MOST_GAPS.saturating_mul(outputs_of_tree().count()) {
-            return Err(unknown("leaves with weights for few of many outputs"));
-        }
-        let mut values = Vec::with_capacity(count);
-        for weights in &leaves {
-            let start = values.len();
-            values.resize(start + last + 1 - first, 0.0);
-            for (output, weight) in *weights {
-                values[start + output - shift - first] = *weight;
-            }
-        }
+        add(&mut builder, shift, &splits, &leaves)?;
         for (output, complete) in complete.iter_mut().enumerate() {
             *complete |= leaves.iter().all(|weights| weights.iter().any(|(known, _)| known - shift == output));
         }
-        builder.push(first..last + 1, &splits, &values, &[]).map_err(|error| error.to_string())?;
     }
     if seen != ids.len() {
         return Err(unknown("nodes that no root leads to"));
@@ -222,6 +206,27 @@ pub(super) fn read(
     let base = Numbers::of(node, "base_values", dtype)?.iter().collect();
     let trees = builder.finish().map_err(|error| error.to_string())?;
     Ok(Sums { trees, base, outputs: used, is_complete: complete.into_iter().all(|known| known), is_positive })
+}
+
+/// Adds a tree whose leaves have weights for outputs that count from `shift`.
+pub(super) fn add(builder: &mut Builder, shift: usize, splits: &[Split], leaves: &[&[Weight]]) -> Planned<()> {
+    let outputs_of_tree = || leaves.iter().flat_map(|weights| weights.iter().map(|(output, _)| output - shift));
+    let (Some(first), Some(last)) = (outputs_of_tree().min(), outputs_of_tree().max()) else {
+        return Err("a tree without weights".to_owned());
+    };
+    let count = leaves.len().saturating_mul(last + 1 - first);
+    if count > MOST_GAPS.saturating_mul(outputs_of_tree().count()) {
+        return Err("leaves with weights for few of many outputs".to_owned());
+    }
+    let mut values = Vec::with_capacity(count);
+    for weights in leaves {
+        let start = values.len();
+        values.resize(start + last + 1 - first, 0.0);
+        for (output, weight) in *weights {
+            values[start + output - shift - first] = *weight;
+        }
+    }
+    builder.push(first..last + 1, splits, &values, &[]).map_err(|error| error.to_string())
 }
 
 /// The weights of leaves.
@@ -320,24 +325,50 @@ impl<'a> Reader<'a> {
         Ok((splits, leaves))
     }
 
-    /// A node, and whether its true branch is the right one.
     fn split(&self, at: usize) -> Result<(Split, bool), String> {
-        let feature = u32::try_from(self.nodes.features[at]).map_err(|_| "a feature below 0")?;
-        let value = self.nodes.values.at(at);
-        // Less than a threshold is at most the number before it, of the type that rows are of.
-        #[allow(clippy::cast_possible_truncation, reason = "thresholds are float32 where rows are")]
-        let before = || if self.nodes.is_single { f64::from((value as f32).next_down()) } else { value.next_down() };
-        let (threshold, swapped) = match self.nodes.modes[at] {
-            "BRANCH_LEQ" => (value, false),
-            "BRANCH_GT" => (value, true),
-            "BRANCH_LT" => (before(), false),
-            "BRANCH_GTE" => (before(), true),
+        let nodes = self.nodes;
+        let mode = match nodes.modes[at] {
+            "BRANCH_LEQ" => Mode::AtMost,
+            "BRANCH_LT" => Mode::Below,
+            "BRANCH_GTE" => Mode::AtLeast,
+            "BRANCH_GT" => Mode::Beyond,
             other => return Err(format!("the mode {other}")),
         };
+        let tracks_true = nodes.tracks.get(at).is_some_and(|tracks| *tracks != 0);
+        mode.split(nodes.features[at], (nodes.values.at(at), nodes.is_single), tracks_true)
+    }
+}
+
+/// How a node compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    AtMost,
+    Below,
+    AtLeast,
+    Beyond,
+}
+
+impl Mode {
+    /// A node without children, and whether its true branch is the right one. The threshold is float32 if it says so.
+    pub(super) fn split(
+        self,
+        feature: i64,
+        (value, is_single): (f64, bool),
+        tracks_true: bool,
+    ) -> Planned<(Split, bool)> {
+        let feature = u32::try_from(feature).map_err(|_| "a feature below 0")?;
+        // Less than a threshold is at most the number before it, of the type that rows are of.
+        #[allow(clippy::cast_possible_truncation, reason = "thresholds are float32 where rows are")]
+        let before = || if is_single { f64::from((value as f32).next_down()) } else { value.next_down() };
         if value.is_nan() || value == f64::NEG_INFINITY {
             return Err(format!("the threshold {value}"));
         }
-        let tracks_true = self.nodes.tracks.get(at).is_some_and(|tracks| *tracks != 0);
+        let (threshold, swapped) = match self {
+            Self::AtMost => (value, false),
+            Self::Beyond => (value, true),
+            Self::Below => (before(), false),
+            Self::AtLeast => (before(), true),
+        };
         // No comparison holds for a missing number: it goes to the false branch, unless it is told to.
         let rule = if tracks_true == swapped { Rule::MissingRight } else { Rule::MissingLeft };
         Ok((Split { feature, threshold, rule, children: [0, 0] }, swapped))

@@ -72,6 +72,7 @@ fn plan_of(operator: &str, domain: &str) -> Option<Plan> {
     let plan: Plan = match (domain, operator) {
         (ML, "TreeEnsembleClassifier") => trees::classifier,
         (ML, "TreeEnsembleRegressor") => trees::regressor,
+        (ML, "TreeEnsemble") => trees::ensemble,
         (ML, "LinearClassifier") => linear::classifier,
         (ML, "LinearRegressor") => linear::regressor,
         (ML, "Scaler") => scalers::scaler,
@@ -417,7 +418,7 @@ fn read(constant: &FullConstant<'_>) -> Planned<(DType, Constant, Vec<usize>)> {
         Array::Texts(values) => {
             (DType::String, Constant::Texts(values.iter().map(|text| (*text).to_owned()).collect()))
         }
-        Array::Other => return Err("a constant of a type that is not known".to_owned()),
+        Array::Bytes(_) | Array::Other => return Err("a constant of a type that is not known".to_owned()),
     };
     let dims = constant.dims.iter().map(|dim| usize::try_from(*dim).map_err(|_| "a negative dimension".to_owned()));
     Ok((dtype, array, dims.collect::<Planned<_>>()?))

@@ -18,6 +18,7 @@ mod scalers;
 mod shape;
 mod shaping;
 mod svm;
+mod tree_ensemble;
 mod trees;
 mod values;
 mod views;
@@ -45,7 +46,7 @@ const BLOCK_BYTES: usize = 4 << 20;
 /// Versions of ONNX's own operators whose meaning is known; before them, arithmetic was another.
 const VERSIONS: std::ops::RangeInclusive<u64> = 7..=25;
 /// Versions of the operators for classical machine learning.
-const ML_VERSIONS: std::ops::RangeInclusive<u64> = 1..=4;
+const ML_VERSIONS: std::ops::RangeInclusive<u64> = 1..=5;
 
 /// A model whose rows are computed one by one.
 pub struct NativeEngine {

@@ -7,6 +7,7 @@ use super::ensemble::{self, Names, Sums};
 use super::graph::{Known, Planned, Planner, Value, int, plain};
 use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
+use super::tree_ensemble;
 use super::values::Values;
 use crate::onnx::FullNode;
 use crate::tensor::DType;
@@ -79,6 +80,20 @@ pub(super) fn classifier<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> 
     };
     let scores = add(planner, sums, value.slot)?;
     add_classes(planner, node, decide, scores.slot, labels, count)
+}
+
+/// The operator that took the place of the others with version 5.
+pub(super) fn ensemble<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
+    let (value, features) = planner.matrix(node, 0)?;
+    if !matches!(value.dtype, DType::Float32 | DType::Float64) || planner.ml_version < 5 {
+        return Err("an input of a type that is not known".to_owned());
+    }
+    let trees = tree_ensemble::read(node, features, value.dtype)?;
+    let shape = vec![Axis::Rows, Axis::Size(trees.outputs())];
+    let (ensemble, base, from) = (Arc::new(trees), Vec::new(), value.slot);
+    let sums = planner.add(DType::Float64, shape, |to| Trees { ensemble, base, from, to })?;
+    let sums = planner.cast(sums, value.dtype)?;
+    planner.name(node, 0, Known::Value(sums))
 }
 
 impl Step for Trees {

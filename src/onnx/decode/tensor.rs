@@ -24,6 +24,8 @@ pub enum Array<'a> {
     Ints(Vec<i64>),
     /// int32.
     Int32s(Vec<i32>),
+    /// uint8.
+    Bytes(Vec<u8>),
     /// bool.
     Bools(Vec<bool>),
     /// Texts.
@@ -59,6 +61,7 @@ impl Array<'_> {
             Self::Doubles(values) => Some(values.len()),
             Self::Ints(values) => Some(values.len()),
             Self::Int32s(values) => Some(values.len()),
+            Self::Bytes(values) => Some(values.len()),
             Self::Bools(values) => Some(values.len()),
             Self::Texts(values) => Some(values.len()),
             Self::Other => None,
@@ -133,6 +136,11 @@ impl<'a> Parts<'a> {
                 add_floats(raw, &mut self.floats)?;
                 Array::Floats(self.floats)
             }
+            2 => {
+                let mut values = self.ints.iter().map(|value| u8::try_from(*value).ok()).collect::<Option<Vec<_>>>()?;
+                values.extend_from_slice(raw);
+                Array::Bytes(values)
+            }
             6 => {
                 let mut values =
                     self.ints.iter().map(|value| i32::try_from(*value).ok()).collect::<Option<Vec<_>>>()?;
@@ -196,6 +204,8 @@ mod tests {
             (whole(&[&dims(1), &element(11), &[10 << 3 | 1], &0.1_f64.to_le_bytes()]), Some(Array::Doubles(vec![0.1]))),
             (whole(&[&dims(4), &element(7), &text(7, &four)]), Some(Array::Ints(vec![1, 2, 3, 4]))),
             (whole(&[&dims(1), &element(6), &text(9, &(-3_i32).to_le_bytes())]), Some(Array::Int32s(vec![-3]))),
+            (whole(&[&dims(2), &element(2), &text(9, &[7, 255])]), Some(Array::Bytes(vec![7, 255]))),
+            (whole(&[&dims(4), &element(2), &text(5, &four)]), Some(Array::Bytes(four.to_vec()))),
             (whole(&[&dims(2), &element(9), &text(9, &[0, 1])]), Some(Array::Bools(vec![false, true]))),
             (whole(&[&dims(2), &element(8), &text(6, b"a"), &text(6, b"")]), Some(Array::Texts(vec!["a", ""]))),
             (whole(&[&dims(1), &element(8), &text(6, &[0xff])]), None),
