@@ -135,8 +135,9 @@ impl<'a> FromIterator<&'a str> for Strings {
 }
 
 /// Numbers without padding, for which any bytes stand.
-pub(crate) trait Number: Copy + sealed::Sealed {}
+pub(crate) trait Number: Copy + Default + sealed::Sealed {}
 impl Number for f32 {}
+impl Number for f64 {}
 impl Number for i32 {}
 impl Number for i64 {}
 
@@ -144,6 +145,7 @@ mod sealed {
     /// Keeps [`super::Number`] to the types for which it is true.
     pub(crate) trait Sealed {}
     impl Sealed for f32 {}
+    impl Sealed for f64 {}
     impl Sealed for i32 {}
     impl Sealed for i64 {}
 }

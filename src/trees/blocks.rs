@@ -39,7 +39,7 @@ pub(super) struct Step {
 pub(super) struct Leaves {
     pub(super) tree: usize,
     pub(super) output: usize,
-    /// Where they are; as many as [`padded`] says.
+    /// Where they are; with what follows them they are as many as [`padded`] says.
     pub(super) first: usize,
     pub(super) size: usize,
 }
@@ -113,9 +113,10 @@ impl Blocks {
                 let (first, size) = (values.len(), padded(numbers.len()));
                 leaves.push(Leaves { tree, output: forest.output(tree) + at, first, size });
                 values.extend(numbers.iter().map(|leaf| forest.values(tree, *leaf)[at]));
-                values.resize(first + size, 0.0);
             }
         }
+        let end = leaves.iter().map(|leaves: &Leaves| leaves.first + leaves.size).max();
+        values.resize(end.unwrap_or_default(), 0.0);
         let mut parts: Vec<(u16, u16)> = places.iter().map(|place| (place.column, place.rank / MOST_RANKS)).collect();
         parts.sort_unstable();
         parts.dedup();

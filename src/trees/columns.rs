@@ -6,6 +6,7 @@
 //! 16 bits, as nodes are to be small; a feature with more thresholds has several columns for a rule, one after the other.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 
 use super::search::Kind;
@@ -30,10 +31,57 @@ struct Key {
     threshold: u64,
 }
 
+/// Hashes a few numbers by multiplying: most of the time of collecting thresholds went to the usual hash. It begins with a
+/// random number, so that no file can be made to have many thresholds of one hash.
+#[derive(Debug, Clone)]
+struct Multiply(u64);
+
+impl Default for Multiply {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for Multiply {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Hasher for Multiply {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "halves")]
+    fn write_u64(&mut self, value: u64) {
+        // An odd number with about as many ones as zeros: the golden ratio's.
+        let product = u128::from(self.0 ^ value) * 0x9E37_79B9_7F4A_7C15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+
+    #[allow(clippy::cast_sign_loss, reason = "which variant")]
+    fn write_isize(&mut self, value: isize) {
+        self.write_u64(value as u64);
+    }
+}
+
 /// Collects the thresholds of all trees, each once.
 #[derive(Debug, Default)]
 pub(super) struct Thresholds {
-    numbers: HashMap<Key, u32>,
+    numbers: HashMap<Key, u32, Multiply>,
     keys: Vec<Key>,
 }
 

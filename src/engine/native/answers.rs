@@ -44,6 +44,14 @@ impl<'a> Answer<'a> {
         let Kind { dtype, each } = self.kind;
         match &mut self.made {
             Made::Buffer(buffer, bytes) => {
+                // What is held as the caller wants it goes there at once.
+                let at = start * each;
+                match (values, dtype) {
+                    (Values::Floats(values), DType::Float32) => return buffer.data.write(at, values).then_some(()),
+                    (Values::Doubles(values), DType::Float64) => return buffer.data.write(at, values).then_some(()),
+                    (Values::Ints(values), DType::Int64) => return buffer.data.write(at, values).then_some(()),
+                    _ => {}
+                }
                 bytes.clear();
                 values.write(dtype, bytes);
                 let part = buffer.data.part(start * each * dtype.size(), bytes.len())?;

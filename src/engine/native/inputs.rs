@@ -2,7 +2,7 @@
 
 use super::program::{Block, Kind};
 use super::values::Element;
-use crate::tensor::{DType, Elements, InputTensor, RawData};
+use crate::tensor::{DType, Elements, InputTensor, Number, RawData};
 
 /// An input of all rows of a call.
 pub(super) struct Input<'a> {
@@ -41,14 +41,17 @@ impl<'a> Input<'a> {
                 return Some(());
             }
         };
+        match dtype {
+            DType::Float32 => return copy::<f32>(block, self.slot, data, first, count),
+            DType::Float64 => return copy::<f64>(block, self.slot, data, first, count),
+            DType::Int64 => return copy::<i64>(block, self.slot, data, first, count),
+            _ => {}
+        }
         let mut bytes = std::mem::take(&mut block.bytes);
         bytes.resize(count * dtype.size(), 0);
         let part = data.part(first * dtype.size(), bytes.len())?;
         part.copy_to(&mut bytes).then_some(())?;
         match dtype {
-            DType::Float32 => read(block, self.slot, &bytes, f32::from_ne_bytes),
-            DType::Float64 => read(block, self.slot, &bytes, f64::from_ne_bytes),
-            DType::Int64 => read(block, self.slot, &bytes, i64::from_ne_bytes),
             DType::Int32 => read(block, self.slot, &bytes, |bytes| i64::from(i32::from_ne_bytes(bytes))),
             DType::Bool => read(block, self.slot, &bytes, |[byte]| byte != 0),
             _ => return None,
@@ -56,6 +59,21 @@ impl<'a> Input<'a> {
         block.bytes = bytes;
         Some(())
     }
+}
+
+/// Fills a slot with numbers that it holds as the caller does.
+fn copy<'a, T: Element<'a> + Number>(
+    block: &mut Block<'a>,
+    slot: usize,
+    data: RawData,
+    first: usize,
+    count: usize,
+) -> Option<()> {
+    let is_there = block.make(slot, |_, out: &mut Vec<T>| {
+        out.resize(count, T::default());
+        data.read(first, out)
+    });
+    is_there.then_some(())
 }
 
 fn read<'a, T: Element<'a>, const N: usize>(block: &mut Block<'a>, slot: usize, bytes: &[u8], of: fn([u8; N]) -> T) {
