@@ -115,7 +115,7 @@ $(VENV)/.bench: $(VENV)/.tools
 	@touch $@
 
 # `make bench QUICK=1` takes fewer rounds.
-MEASURES := cold single throughput quota bodies memory trees trees_cold contributions serving lambda
+MEASURES := cold single throughput quota bodies memory trees trees_cold contributions serving lambda handler
 .PHONY: bench
 bench: develop $(VENV)/.bench  ## measure everything beside its peers and write docs/benchmarks.md
 	cd benches && for measure in $(MEASURES); do $(BIN)/python $$measure.py $(if $(QUICK),--quick) || exit 1; done

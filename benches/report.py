@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 TREES = ("trees", "trees of XGBoost", "trees of scikit-learn")
 ORDER = (
     "cold", "single", "load", "throughput", "quota", "bodies", "memory", *TREES, "trees avx2", "trees cold", "contributions",
-    "serving", "lambda",
+    "serving", "lambda", "handler",
 )  # fmt: skip
 INTRODUCTION = """# Benchmarks
 
@@ -72,6 +72,11 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
         at_least("one row over HTTP, CPU of the server: ≥ 2 × Starlette with json, NumPy and onnxruntime in threads",
                  [row["CPU × threads"] for row in rows("serving")], 2),
         at_least("the same on Starlette's event loop: ≥ 1 ×", [row["CPU × loop"] for row in rows("serving")], 1),
+        at_most("a warm function of AWS Lambda over predict_json: ≤ 60 µs", [row["adds, µs"] for row in rows("handler")], 60),
+        at_most("a function of AWS Lambda at 512 MB, initialisation and first request, CPU: ≤ 1.6 of an empty one's",
+                [row["CPU over empty"] for row in rows("lambda")], 1.6),
+        at_most("the same: ≤ 1/3 of one on onnxruntime", [row["CPU"] for row in rows("lambda")], 1 / 3),
+        at_most("its peak memory: ≤ 1/2 of one on onnxruntime", [row["peak"] for row in rows("lambda")], 0.5),
         at_least("2 threads over 1 at 10,000 rows: ≥ 1.8",
                  [row["× 1 thread"] for row in many if row["threads"] == 2 and row["rows"] == 10_000], 1.8),
         at_least("rows per second, same threads: ≥ 1 × onnxruntime in every row",

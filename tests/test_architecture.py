@@ -78,6 +78,7 @@ MAY_USE: dict[str, set[str]] = {
         "deadline",
         "error",
         "half",
+        "options",
         "probabilities",
         "rows",
         "session",

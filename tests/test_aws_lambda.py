@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import glowplug
 import models
@@ -306,3 +308,40 @@ def test_import_is_light() -> None:
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert {name for name in found if not name.startswith("glowplug")} & HEAVY == set()
     assert {name.split(".")[0] for name in found} - {"glowplug"} <= {"__future__", "time"}
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        st.text(max_size=6),
+        st.sampled_from(["POST", ROWS, "gzip"]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["method", "content-type"]), inner),
+    max_leaves=5,
+)
+FIELDS = ("headers", "multiValueHeaders", "body", "isBase64Encoded", "path", "rawPath", "httpMethod")
+
+
+@given(
+    st.sampled_from([{"elb": {}}, {"http": {}}, {"http": {"method": "POST"}}, {"http": {"method": 7}}]),
+    st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, VALUES)),
+)
+def test_requests_of_any_shape_are_answered(about: dict[str, Any], fields: dict[str, Any]) -> None:
+    scored = handler(glowplug.load(models.mlp(hidden=20)), warm=0)
+    answer = scored({"requestContext": about, **fields}, context())
+    assert answer["statusCode"] in {200, 400, 405, 406, 413, 415, 500}
+    assert json.dumps(answer)
+
+
+def test_decorators_of_powertools() -> None:
+    powertools = pytest.importorskip("aws_lambda_powertools")
+    scored = handler(glowplug.load(models.mlp(hidden=20)), warm=0)
+    logger = powertools.Logger(service="scorer", stream=io.StringIO())
+    wrapped = logger.inject_lambda_context(scored)
+    about = context()
+    about.function_name, about.memory_limit_in_mb, about.invoked_function_arn = "scorer", 512, "arn"
+    assert wrapped(json.loads(ROWS), about) == scored(json.loads(ROWS), about)
+    assert scored.__name__ == "handler"

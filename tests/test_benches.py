@@ -24,6 +24,7 @@ PARTS = {
     "contributions": ["--models", "cancer", "diabetes-xgb", "--most", "100"],
     "serving": ["--models", "mlp"],
     "lambda": ["--models", "mlp"],
+    "handler": ["--models", "mlp"],
 }
 
 

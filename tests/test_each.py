@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper
 
 import glowplug
 import models
@@ -118,3 +119,24 @@ def test_deadline_is_for_all() -> None:
     ]
     with pytest.raises(glowplug.InputTypeError):
         model._handle.measured_each([7], "predict", None, 100)
+
+
+def unproven() -> bytes:
+    """`y` is `x` and nothing times the sum of all rows: each row stays what it is, which no look at the graph can tell."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["total"], keepdims=1),
+        helper.make_node("Mul", ["total", "nothing"], ["zero"]),
+        helper.make_node("Add", ["x", "zero"], ["y"]),
+    ]
+    inputs, outputs = [models.value("x", shape=("N", 2))], [models.value("y", shape=("N", 2))]
+    return models.model_bytes(models.graph(nodes, inputs, outputs, [models.constant("nothing", 0, "float32")]))
+
+
+@pytest.mark.parametrize(("batch", "runs"), [("auto", 3), ("rows", 1)])
+def test_rows_that_the_graph_does_not_prove(batch: Any, runs: int) -> None:
+    """Each body has its own run, unless whoever loaded the model vouches for its rows."""
+    model = glowplug.load(unproven(), batch=batch)
+    before = model.stats()["calls"]
+    answers = together(model, bodies_of([[1, 2]], [[3, 4]], [[5, 6]]))
+    assert answers == [b"[[1.0,2.0]]", b"[[3.0,4.0]]", b"[[5.0,6.0]]"]
+    assert model.stats()["calls"] - before == runs

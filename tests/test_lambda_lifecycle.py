@@ -11,7 +11,7 @@ import pytest
 
 import models
 from glowplug.lab.runtime_api import RuntimeApi
-from lambda_events import http_api
+from lambda_events import http_api, sqs
 from test_runtime_api import client
 
 if TYPE_CHECKING:
@@ -126,3 +126,20 @@ def test_end_with_a_handler_of_ones_own(folder: Path) -> None:
         assert api.invoke([[3, 4]], timeout=20).json() == [[3, 4]]
         assert process.poll() is None
     assert (folder / "flushed").read_text().startswith("[[True")
+
+
+@pytest.mark.parametrize(("said", "count"), [("", 3), ("off", 0)])
+def test_metrics_are_lines_of_the_log(folder: Path, said: str, count: int) -> None:
+    plain = "from glowplug.serve.aws_lambda import handler\nhandler = handler('model.onnx')\n"
+    variables = {"AWS_LAMBDA_FUNCTION_NAME": "scorer", "GLOWPLUG_TELEMETRY": said}
+    with RuntimeApi() as api, client(folder, api, plain, **variables):
+        name = api.invoke([[1, 2], [3, 4]], timeout=20).id
+        api.invoke(http_api("[[1]]"))
+        assert api.invoke(sqs("[[1, 2]]")).error_type == "OptionError"
+        # The line is written before the answer is sent.
+        lines = [json.loads(line) for line in (folder / "log").read_text().splitlines() if line.startswith('{"_aws"')]
+    assert len(lines) == count
+    if count:
+        told = [(line["trigger"], line["Rows"], line["ColdStart"], line["Rejected"], line["Errors"]) for line in lines]
+        assert told == [("direct", 2, 1, 0, 0), ("api-gateway-http", 0, 0, 1, 0), ("sqs", 0, 0, 0, 1)]
+        assert (lines[0]["function_request_id"], lines[0]["service"]) == (name, "scorer")

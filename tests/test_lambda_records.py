@@ -117,6 +117,13 @@ def test_shards(function: tuple[RuntimeApi, Path]) -> None:
     assert served(function, broken) == (failures("0"), {})
 
 
+def test_records_that_no_service_sends(function: tuple[RuntimeApi, Path]) -> None:
+    strange = sqs("[[1, 2]]", "[[3, 4]]", "[[5, 6]]")
+    strange["Records"][0]["body"] = {"already": "parsed"}
+    strange["Records"][2].pop("body")
+    assert served(function, strange) == (failures("m0", "m2"), {"m1": [[3, 4]]})
+
+
 def test_topics(function: tuple[RuntimeApi, Path]) -> None:
     assert served(function, sns("[[1, 2]]"))[0] == [[1, 2]]
     failed = function[0].invoke(sns("[[1]]"))

@@ -50,12 +50,12 @@ def handler(event, context):
 
 @contextmanager
 def client(
-    folder: Path, api: RuntimeApi, handler: str = HANDLER, **variables: str
+    folder: Path, api: RuntimeApi, handler: str = HANDLER, *, function: str = "handler", **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The real client in a process of its own, until the end of the block; its log is the file `log`."""
     (folder / "function.py").write_text(handler)
     environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": api.address, **variables}
-    command = [sys.executable, "-m", "awslambdaric", "function.handler"]
+    command = [sys.executable, "-m", "awslambdaric", f"function.{function}"]
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, cwd=folder, env=environment, stdout=log) as process,

@@ -10,7 +10,8 @@ use super::{Answer, Cost, Method, Terms, outputs, run};
 use crate::batch::Watch;
 use crate::classifier::Probabilities;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::Session;
+use crate::options::Batch;
+use crate::session::{Agreement, Session};
 use crate::tensor::{Buffer, Elements, EngineTensor, InputTensor, Shape, Strings, Value};
 
 /// One body on its way: its place among all, and what is in it.
@@ -66,15 +67,20 @@ pub fn predict_each<B: AsRef<[u8]>>(
     (answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(missing()))).collect(), cost)
 }
 
-/// Whether no row of what the method answers depends on the rows beside it, and the graph proves it.
+/// Whether no row of what the method answers depends on the rows beside it: the graph proves it, or who loaded the model
+/// vouches for it, and no rows have been seen that did.
 fn rows_are_independent(session: &Session, method: Method) -> bool {
     let outputs = session.signature().outputs().len();
+    let is_independent = |output: usize| {
+        let is_said = session.options().batch == Batch::Rows || session.is_proven(output);
+        is_said && session.agreement(output) != Agreement::Differs
+    };
     match method {
-        Method::Predict | Method::View(_) => session.is_proven(0),
-        Method::Run => outputs > 0 && (0..outputs).all(|index| session.is_proven(index)),
+        Method::Predict | Method::View(_) => outputs > 0 && is_independent(0),
+        Method::Run => outputs > 0 && (0..outputs).all(is_independent),
         Method::PredictProba => match session.probabilities() {
             Some(Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)) => {
-                session.is_proven(index)
+                is_independent(index)
             }
             None => false,
         },

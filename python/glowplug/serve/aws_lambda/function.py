@@ -156,6 +156,8 @@ class Handler:
         self.telemetry = telemetry
         self.is_cold = True
         self.initialization = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
+        #: What decorators of others read.
+        self.__name__ = getattr(scorer.around, "__name__", "handler")
         self._options = options
         self._store: Store | None = None
 

@@ -95,10 +95,13 @@ class Records:
             if self.trigger == KINESIS:
                 return self._stream_data(record["kinesis"]["data"])
             return unwrapped(record["body"] if self.trigger == SQS else record["Sns"]["Message"])
+        except InputError as error:
+            return error
         except Problem as problem:
             return InputError.about("record", problem.detail, "check what is put into the stream")
-        except KeyError as error:
-            return InputError.about("record", f"has no {error}", "send it as the service does")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            what = f"is not one of {self.trigger}: {type(error).__name__}: {error}"
+            return InputError.about("record", what, "send it as the service does")
 
     def _stream_data(self, data: str) -> Any:
         from glowplug.serve.http import from_base64, inflated
@@ -204,6 +207,8 @@ def unwrapped(text: str) -> Any:
 
     It is text, or what was parsed on the way: `Parsed`, or `Objects`.
     """
+    if not isinstance(text, str):
+        return InputError.about("record", f"got {type(text).__name__} as its body, expected text", "send it as text")
     while any(word in text for word in ('"TopicArn"', '"detail-type"', '"aws:s3"', '"s3:TestEvent"')):
         from json import loads
 
