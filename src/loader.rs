@@ -17,8 +17,8 @@ use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
 use crate::trees::{
-    Answer, Labels, TreeModel, check_instructions, explain_lightgbm, explain_lightgbm_dump, explain_xgboost,
-    read_lightgbm, read_lightgbm_dump, read_xgboost,
+    Answer, Labels, TreeModel, check_instructions, explain_lightgbm, explain_lightgbm_dump, explain_native,
+    explain_xgboost, read_lightgbm, read_lightgbm_dump, read_native, read_xgboost,
 };
 
 /// Bytes of a file that are read at once.
@@ -62,6 +62,10 @@ impl EngineLoader {
             Format::XgBoost => {
                 let explain: Explain = |path, name| explain_xgboost(&content(ModelSource::File(path), name)?, name);
                 of_file(read_xgboost(&content(source, name)?, name)?, &mut facts, options, name, explain)
+            }
+            Format::Native => {
+                let explain: Explain = |path, name| explain_native(&content(ModelSource::File(path), name)?, name);
+                of_file(read_native(&content(source, name)?, name)?, &mut facts, options, name, explain)
             }
             Format::LightGbmDump => {
                 let explain: Explain =

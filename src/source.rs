@@ -14,6 +14,9 @@ const ORT_FORMAT: &[u8] = b"ORTM";
 /// The first line of what `Booster.save_model` writes.
 const LIGHTGBM_TEXT: [&[u8]; 2] = [b"tree\n", b"tree\r\n"];
 
+/// What files of glowplug's own format begin with.
+const NATIVE: &[u8] = b"GLOWTREE";
+
 /// A model file and the files of its external data, as they were when it was opened.
 #[derive(Debug, Clone)]
 pub struct ModelFile {
@@ -103,6 +106,9 @@ fn examine(source: &mut (impl Read + Seek), length: u64, subject: &str) -> Resul
     }
     if LIGHTGBM_TEXT.iter().any(|mark| head.starts_with(mark)) {
         return Ok(ModelFacts { format: Format::LightGbm, ..ModelFacts::default() });
+    }
+    if head.starts_with(NATIVE) {
+        return Ok(ModelFacts { format: Format::Native, ..ModelFacts::default() });
     }
     if let Some(format) = format_of_document(&head) {
         return Ok(ModelFacts { format, ..ModelFacts::default() });

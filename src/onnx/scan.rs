@@ -55,6 +55,8 @@ pub enum Format {
     LightGbmDump,
     /// `XGBoost`'s JSON or UBJSON.
     XgBoost,
+    /// What `glowplug.convert` writes.
+    Native,
 }
 
 /// Class labels in the order of the probabilities' columns.

@@ -10,6 +10,7 @@ use super::{Answer, Builder, Covers, LinearLeaf, Link, Precision, Rule, Split, T
 use crate::error::{Error, ErrorKind, Result};
 
 pub use dump::{explain_lightgbm_dump, read_lightgbm_dump};
+pub(super) use text::read as read_text;
 pub use text::{explain_lightgbm, read_lightgbm};
 
 /// More outputs than any model has; above it the number is taken for a broken file.

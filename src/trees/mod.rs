@@ -15,6 +15,8 @@ mod lightgbm;
 mod linear;
 mod link;
 mod model;
+mod native;
+mod rows;
 mod search;
 mod sets;
 mod tree;
@@ -32,6 +34,7 @@ use columns::{Columns, Thresholds};
 use contributions::Collected;
 use instructions::Instructions;
 use linear::Linear;
+use rows::WholeColumns;
 use search::TILE;
 use walk::{Forest, Seen, WALKS};
 
@@ -42,6 +45,7 @@ pub use lightgbm::{explain_lightgbm, explain_lightgbm_dump, read_lightgbm, read_
 pub use linear::LinearLeaf;
 pub use link::{Link, softmax};
 pub use model::{Answer, Choice, Labels, Precision, TreeModel};
+pub use native::{explain_native, read_native};
 pub use tree::{Rule, Split};
 pub use xgboost::{explain_xgboost, read_xgboost};
 
@@ -66,6 +70,7 @@ pub struct Builder {
     link: Link,
     divisor: f64,
     is_near_zero_zero: bool,
+    whole: WholeColumns,
     refuses_negative_categories: bool,
     sums: Sums,
     thresholds: Thresholds,
@@ -86,6 +91,7 @@ pub struct Ensemble {
     divisor: f64,
     /// Whether numbers near zero are taken for it.
     is_near_zero_zero: bool,
+    whole: WholeColumns,
     sums: Sums,
     columns: Columns,
     forest: Forest,
@@ -130,6 +136,7 @@ impl Builder {
             link,
             divisor: 1.0,
             is_near_zero_zero: false,
+            whole: WholeColumns::default(),
             refuses_negative_categories: false,
             sums: Sums { start: vec![0.0; outputs], are_single: false },
             thresholds,
@@ -148,6 +155,11 @@ impl Builder {
     /// Whether covers are wanted.
     pub fn explains(&self) -> bool {
         self.explained.is_some()
+    }
+
+    /// Numbers that a row gets.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// Trees so far.
@@ -171,9 +183,19 @@ impl Builder {
         self.is_near_zero_zero = true;
     }
 
+    /// Fractions and negative numbers are missing in these columns.
+    pub fn miss_fractions(&mut self, columns: Vec<usize>) {
+        self.whole = WholeColumns(columns);
+    }
+
     /// Numbers between -1 and 0 are no category; else their fraction is cut off.
     pub fn refuse_negative_categories(&mut self) {
         self.refuses_negative_categories = true;
+    }
+
+    /// Sums begin with `start`, one number for each output.
+    pub fn start_with(&mut self, start: &[f64]) {
+        self.sums.start = start.to_vec();
     }
 
     /// Sums begin with `start`, one number for each output, and are rounded to float32 after each tree.
@@ -222,12 +244,12 @@ impl Builder {
 
     /// What explains the scores of the trees.
     pub fn finish_explained(self) -> Result<Contributions> {
-        let Self { subject, features, divisor, is_near_zero_zero, sums, explained, .. } = self;
+        let Self { subject, features, divisor, is_near_zero_zero, whole, sums, explained, .. } = self;
         let mut explained = explained.unwrap_or_default();
         if self.refuses_negative_categories {
             explained.refuse_negative_categories();
         }
-        let made = explained.finish(features, &sums, divisor, is_near_zero_zero);
+        let made = explained.finish(features, &sums, divisor, (is_near_zero_zero, whole));
         let fix = "save the model again with the library that trained it";
         made.map_err(|problem| Error::new(ErrorKind::Model, subject, problem, fix))
     }
@@ -261,7 +283,7 @@ impl Builder {
 
     /// The ensemble.
     pub fn finish(self) -> Result<Ensemble> {
-        let Self { subject, features, outputs, link, divisor, is_near_zero_zero, sums, thresholds, .. } = self;
+        let Self { subject, features, outputs, link, divisor, is_near_zero_zero, whole, sums, thresholds, .. } = self;
         let (mut forest, linear) = (self.forest, self.linear);
         let mut columns = forest.finish(thresholds).map_err(|problem| {
             Error::new(
@@ -283,6 +305,7 @@ impl Builder {
             link,
             divisor,
             is_near_zero_zero,
+            whole,
             sums,
             columns,
             forest,
@@ -348,6 +371,16 @@ impl Ensemble {
     ///
     /// Every row adds its leaves in the order of the trees, in float64: the same answer whatever rows are beside it.
     pub fn margins(&self, rows: Rows<'_>, scores: &mut [f64]) {
+        if self.whole.is_empty() {
+            return self.sums_of(rows, scores);
+        }
+        let mut rows = rows.to_doubles();
+        self.whole.apply(&mut rows, self.features);
+        self.sums_of(Rows::Doubles(&rows), scores);
+    }
+
+    /// The same of rows that are as trees are to see them.
+    fn sums_of(&self, rows: Rows<'_>, scores: &mut [f64]) {
         for scores in scores.chunks_exact_mut(self.outputs) {
             scores.copy_from_slice(&self.sums.start);
         }
@@ -381,8 +414,9 @@ impl Ensemble {
     }
 
     /// The leaf of each tree for the rows of `rows`, as the library that trained them numbers leaves: [`Self::trees`]
-    /// numbers for each row.
-    pub fn leaves(&self, rows: &[f64], leaves: &mut [u32]) {
+    /// numbers for each row. What is left of the rows has no meaning.
+    pub fn leaves(&self, rows: &mut [f64], leaves: &mut [u32]) {
+        self.whole.apply(rows, self.features);
         let (columns, trees) = (self.columns.len(), self.forest.len());
         let number = |tree: usize, leaf: u32| {
             self.leaf_numbers.get(tree).and_then(|numbers| numbers.get(leaf as usize)).copied().unwrap_or(leaf)

@@ -45,7 +45,8 @@ pub(super) fn plan(model: TreeModel, name: &str, explain: Explain) -> (Program, 
     let linked = if keeps_sums { plan.slot(DType::Float64, columns) } else { sums };
     let is_single = output == DType::Float32;
     plan.step(Linked { link, is_single, columns, from: sums, to: linked });
-    let values = plan.values(link, columns, output, linked);
+    let are_classes = matches!(answer, Answer::Label { .. });
+    let values = plan.values((link, are_classes), columns, output, linked);
     let answers = match answer {
         Answer::Values => vec![values],
         Answer::ClassNumber => {
@@ -97,12 +98,14 @@ impl Plan {
         to
     }
 
-    /// What a link made of sums.
-    fn values(&mut self, link: Link, columns: usize, dtype: DType, from: usize) -> Made {
+    /// What a link made of sums, which are of classes or are not.
+    fn values(&mut self, (link, are_classes): (Link, bool), columns: usize, dtype: DType, from: usize) -> Made {
         let slot = self.in_dtype(from, dtype);
         let (name, columns) = match (link, columns) {
             (Link::Sigmoid(_), 1) => ("probability", None),
             (Link::Sigmoid(_) | Link::Softmax, columns) => ("probabilities", Some(columns)),
+            // Means of the probabilities that leaves have.
+            (Link::Identity, columns) if are_classes && columns > 1 => ("probabilities", Some(columns)),
             (_, 1) => ("prediction", None),
             (_, columns) => ("predictions", Some(columns)),
         };

@@ -9,6 +9,7 @@ mod table;
 use std::ops::Range;
 
 use super::instructions::Instructions;
+use super::rows::WholeColumns;
 use super::tree::Split;
 use super::{Sums, to_zero};
 use columns::Columns;
@@ -48,6 +49,7 @@ pub struct Contributions {
     outputs: usize,
     divisor: f64,
     is_near_zero_zero: bool,
+    whole: WholeColumns,
     /// What sums begin with, and what is expected of the trees.
     expected: Vec<f64>,
     columns: Columns,
@@ -91,7 +93,7 @@ impl Collected {
         features: usize,
         sums: &Sums,
         divisor: f64,
-        is_near_zero_zero: bool,
+        (is_near_zero_zero, whole): (bool, WholeColumns),
     ) -> Result<Contributions, String> {
         if self.open.is_some() {
             return Err("has no covers".to_owned());
@@ -115,6 +117,7 @@ impl Collected {
             outputs: sums.start.len(),
             divisor,
             is_near_zero_zero,
+            whole,
             expected,
             columns: self.columns,
             trees: self.trees,
@@ -160,6 +163,7 @@ impl Contributions {
         if self.is_near_zero_zero {
             to_zero(rows);
         }
+        self.whole.apply(rows, self.features);
         let (columns, width) = (self.columns.len(), self.features + 1);
         let mut settled = Vec::with_capacity(rows.len() / self.features * columns);
         for row in rows.chunks_exact(self.features) {

@@ -45,7 +45,8 @@ pub fn explain_lightgbm(source: impl BufRead, subject: &str) -> Result<Contribut
     read(source, subject, true)?.trees.finish_explained()
 }
 
-fn read(mut source: impl BufRead, subject: &str, explains: bool) -> Result<TreeModel<Builder>> {
+/// Reads a model whose trees are still open to what is to be done with them.
+pub(in crate::trees) fn read(mut source: impl BufRead, subject: &str, explains: bool) -> Result<TreeModel<Builder>> {
     let mut line = Vec::new();
     let (lines, mut goes_on) = block(&mut source, &mut line, &HEAD, subject)?;
     let head = Head {

@@ -1,0 +1,275 @@
+"""scikit-learn's estimators, and those of other libraries that behave like them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glowplug.convert.check import check
+from glowplug.convert.file import IN_SET, LEAF, MISSING_LEFT, MISSING_RIGHT, Answer, Tree, encode
+from glowplug.convert.model import Converted
+from glowplug.convert.wrappers import content_of, not_fitted
+from glowplug.errors import DependencyError, UnsupportedModelError
+
+try:
+    import sklearn
+    from sklearn import dummy, ensemble, tree
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+except ImportError as error:
+    raise DependencyError.about(
+        "scikit-learn", f"is needed to convert its estimators ({error})", "pip install 'glowplug[scikit-learn]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Array = np.ndarray[Any, Any]
+
+#: Categories that float64 rows can name and the engine takes.
+MOST_CATEGORY = 2**31
+
+
+def from_sklearn(estimator: Any) -> Converted:
+    """Convert a fitted estimator. What `glowplug.load` makes of it answers as the estimator does.
+
+    Known are trees and forests (`DecisionTree…`, `ExtraTree…`, `RandomForest…`, `ExtraTrees…`), `GradientBoosting…` and
+    `HistGradientBoosting…`, each as classifier and regressor, and the estimators of LightGBM, XGBoost and CatBoost. Names of
+    features, and classes, are carried through.
+
+    The answers of the converted model are compared with the estimator's on rows round its thresholds before it is given back.
+
+    Args:
+        estimator: What `fit` was called on.
+
+    Returns:
+        The model, to be saved.
+
+    Raises:
+        UnsupportedModelError: The estimator, or something in it, is not known.
+        ModelError: It is not fitted, or the converted model answers otherwise.
+    """
+    kind = type(estimator).__name__
+    for known, of_estimator in KNOWN:
+        if isinstance(estimator, known):
+            try:
+                check_is_fitted(estimator)
+            except NotFittedError:
+                raise not_fitted(kind) from None
+            converted = Converted(of_estimator(estimator, kind), kind)
+            check(estimator, converted)
+            return converted
+    content = content_of(estimator, kind)
+    if content is not None:
+        return Converted(content, kind)
+    names = sorted({one.__name__ for known, _ in KNOWN for one in known})
+    steps = ": convert its last step, and do what the others do before" if hasattr(estimator, "steps") else ""
+    fix = "convert it to ONNX with skl2onnx"
+    raise unsupported(kind, f"is not an estimator that is converted{steps}; these are: {', '.join(names)}", fix)
+
+
+def unsupported(kind: str, problem: str, fix: str = "convert it to ONNX with skl2onnx") -> UnsupportedModelError:
+    """The error of what is not converted."""
+    return UnsupportedModelError.about(kind, problem, fix)
+
+
+def producer(kind: str) -> str:
+    """What the file says of where it comes from."""
+    return f"scikit-learn {sklearn.__version__} {kind}"
+
+
+def feature_names(estimator: Any) -> list[str] | None:
+    """Names of columns, if the estimator was fitted to a frame."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def labels(estimator: Any, kind: str) -> list[int | str]:
+    """Classes as whole numbers or texts."""
+    if getattr(estimator, "n_outputs_", 1) > 1:
+        raise unsupported(
+            kind, f"classifies {estimator.n_outputs_} outputs at once", "train a classifier for each output"
+        )
+    classes: list[Any] = estimator.classes_.tolist()
+    if len(classes) < 2:
+        raise unsupported(kind, f"knows only the class {classes[0]!r}", "train with rows of several classes")
+    if all(isinstance(one, str) for one in classes):
+        return classes
+    if all(isinstance(one, bool | int | float) and int(one) == one and abs(one) < 2**63 for one in classes):
+        return [int(one) for one in classes]
+    raise unsupported(
+        kind, f"has the classes {classes[:3]}, expected whole numbers or texts", "train with other labels"
+    )
+
+
+def tree_of(fitted: Any, scale: float | None = None) -> Tree:
+    """A tree of scikit-learn, whose leaves may be scaled."""
+    nodes = fitted.tree_.__getstate__()["nodes"]
+    left, right = nodes["left_child"], nodes["right_child"]
+    missing = np.where(nodes["missing_go_to_left"], MISSING_LEFT, MISSING_RIGHT)
+    outputs, classes = fitted.tree_.value.shape[1:]
+    # Of one output: a number for each class. Of several: one number for each.
+    value = fitted.tree_.value.reshape(len(nodes), outputs * classes)
+    return Tree(
+        left=left,
+        right=right,
+        feature=nodes["feature"],
+        threshold=nodes["threshold"],
+        kind=np.where(left < 0, LEAF, missing),
+        value=value if scale is None else scale * value,
+        cover=nodes["weighted_n_node_samples"],
+    )
+
+
+def forest(estimator: Any, kind: str) -> bytes:
+    """One tree, or the mean of many."""
+    is_classifier = isinstance(
+        estimator, tree.DecisionTreeClassifier | ensemble.RandomForestClassifier | ensemble.ExtraTreesClassifier
+    )
+    answer = Answer()
+    if is_classifier:
+        answer = Answer(choice="largest", labels=labels(estimator, kind))
+    fitted = getattr(estimator, "estimators_", [estimator])
+    trees = [tree_of(one) for one in fitted]
+    return encode(
+        trees,
+        answer,
+        features=estimator.n_features_in_,
+        feature_names=feature_names(estimator),
+        start=np.zeros(trees[0].value.shape[1]),
+        divisor=len(trees),
+        is_float32=True,
+        producer=producer(kind),
+    )
+
+
+def boosted_answer(estimator: Any, kind: str, *, is_classifier: bool, bound: str) -> Answer:
+    """What a loss makes of sums. Of two classes, the second one is chosen where the sum is beyond or at 0."""
+    name = type(estimator._loss.link).__name__
+    links = {
+        "IdentityLink": ("identity", 1.0),
+        "LogLink": ("exp", 1.0),
+        "LogitLink": ("sigmoid", 1.0),
+        "HalfLogitLink": ("sigmoid", 2.0),
+        "MultinomialLogit": ("softmax", 1.0),
+    }
+    if name not in links:
+        raise unsupported(kind, f"has the loss {estimator.loss!r} with the link {name}, which is not known")
+    link, factor = links[name]
+    if not is_classifier:
+        return Answer(link, factor)
+    classes = labels(estimator, kind)
+    choice = bound if len(classes) == 2 else "largest"
+    return Answer(link, factor, choice, 0.0, chooses_by_sums=True, labels=classes)
+
+
+def gradient_boosting(estimator: Any, kind: str) -> bytes:
+    """Trees of float32 rows that add up, one for each class."""
+    is_classifier = isinstance(estimator, ensemble.GradientBoostingClassifier)
+    known = dummy.DummyClassifier | dummy.DummyRegressor
+    if not isinstance(estimator.init_, str | known):
+        first = type(estimator.init_).__name__
+        raise unsupported(
+            kind, f"begins with the predictions of another estimator, `init={first}`", "train it without `init`"
+        )
+    stages = estimator.estimators_
+    return encode(
+        [tree_of(one, estimator.learning_rate) for stage in stages for one in stage],
+        boosted_answer(estimator, kind, is_classifier=is_classifier, bound="at_least"),
+        features=estimator.n_features_in_,
+        feature_names=feature_names(estimator),
+        start=estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))[0],
+        is_float32=True,
+        producer=producer(kind),
+    )
+
+
+def hist_gradient_boosting(estimator: Any, kind: str) -> bytes:
+    """Trees of float64 rows that add up, one for each class, with categories."""
+    is_classifier = isinstance(estimator, ensemble.HistGradientBoostingClassifier)
+    columns, categories = columns_of(estimator, kind)
+    baseline = estimator._baseline_prediction
+    return encode(
+        [hist_tree(one, columns, categories) for stage in estimator._predictors for one in stage],
+        boosted_answer(estimator, kind, is_classifier=is_classifier, bound="beyond"),
+        features=estimator.n_features_in_,
+        feature_names=feature_names(estimator),
+        start=np.ravel(baseline),
+        is_float32=False,
+        whole_columns=sorted(int(columns[column]) for column in categories),
+        adds_as_float32=baseline.dtype == np.float32,
+        producer=producer(kind),
+    )
+
+
+def columns_of(estimator: Any, kind: str) -> tuple[Array, dict[int, list[int]]]:
+    """Which column of the caller each column of the trees is, and the categories of those that have them.
+
+    The estimator puts columns of categories first, and numbers their categories.
+    """
+    encoder = estimator._preprocessor
+    if encoder is None:
+        return np.arange(estimator.n_features_in_), {}
+    has_categories = np.asarray(estimator.is_categorical_)
+    columns = np.concatenate([np.flatnonzero(has_categories), np.flatnonzero(~has_categories)])
+    names = feature_names(estimator)
+    all_categories: dict[int, list[int]] = {}
+    for at, known in enumerate(encoder.named_transformers_["encoder"].categories_):
+        # The last one may stand for what is missing.
+        members = [one for one in known.tolist() if one is not None and one == one]  # noqa: PLR0124
+        wrong = [one for one in members if isinstance(one, str) or not (0 <= one < MOST_CATEGORY and int(one) == one)]
+        if wrong:
+            column = names[columns[at]] if names else columns[at]
+            problem = f"has the category {wrong[0]!r} in column {column}, expected whole numbers from 0 on"
+            raise unsupported(kind, problem, "number the categories before you train, for example with OrdinalEncoder")
+        all_categories[at] = [int(one) for one in members]
+    return columns, all_categories
+
+
+def hist_tree(predictor: Any, columns: Array, categories: dict[int, list[int]]) -> Tree:
+    """A tree of the histogram kind; its columns become those of the caller."""
+    nodes = predictor.nodes
+    is_leaf = nodes["is_leaf"].astype(bool)
+    left, right = (np.where(is_leaf, -1, nodes[side].astype(np.int64)) for side in ("left", "right"))
+    kind = np.where(nodes["missing_go_to_left"], MISSING_LEFT, MISSING_RIGHT)
+    kind[is_leaf] = LEAF
+    sets = {}
+    for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~is_leaf).tolist():
+        words = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]].tolist()
+        known = categories[int(nodes["feature_idx"][node])]
+        goes_left = [bool(words[number // 32] >> number % 32 & 1) for number in range(len(known))]
+        # Missing and unknown categories go together: what goes the other way is the set.
+        to_left = not nodes["missing_go_to_left"][node]
+        sets[node] = [one for one, left_too in zip(known, goes_left, strict=True) if left_too == to_left]
+        if not to_left:
+            left[node], right[node] = right[node], left[node]
+        kind[node] = IN_SET
+    return Tree(
+        left=left,
+        right=right,
+        feature=columns[np.where(is_leaf, 0, nodes["feature_idx"])],
+        threshold=nodes["num_threshold"],
+        kind=kind,
+        value=nodes["value"][:, None],
+        cover=nodes["count"].astype(np.float64),
+        sets=sets,
+    )
+
+
+#: Classes of estimators, and what converts them.
+KNOWN: tuple[tuple[tuple[type, ...], Callable[[Any, str], bytes]], ...] = (
+    (
+        (
+            tree.DecisionTreeClassifier,
+            tree.DecisionTreeRegressor,
+            ensemble.RandomForestClassifier,
+            ensemble.RandomForestRegressor,
+            ensemble.ExtraTreesClassifier,
+            ensemble.ExtraTreesRegressor,
+        ),
+        forest,
+    ),
+    ((ensemble.GradientBoostingClassifier, ensemble.GradientBoostingRegressor), gradient_boosting),
+    ((ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor), hist_gradient_boosting),
+)
