@@ -37,6 +37,9 @@ METRICS = {
 METRICS_OF_RECORDS = {**METRICS, "Records": "Count", "FailedRecords": "Count"}
 #: What a metric may be split by. Each combination of values is metrics of its own, which cost money.
 DIMENSIONS = ("service", "model", "trigger")
+#: The numbers of a line, without and with those of records.
+TEMPLATES = tuple(",".join(f'"{name}":%s' for name in metrics) for metrics in (METRICS, METRICS_OF_RECORDS))
+MOST_KINDS = 1000
 #: Values that one metric may have in one line.
 MOST_VALUES = 100
 #: Characters that CloudWatch takes in the value of a dimension.
@@ -92,6 +95,7 @@ class Emf:
             return f'"CloudWatchMetrics":[{directive}]}},"service":{quoted(service)}'
 
         self._heads = head(METRICS), head(METRICS_OF_RECORDS)
+        self._abouts: dict[Kind, str] = {}
 
     @property
     def buffers(self) -> bool:
@@ -139,7 +143,7 @@ class Emf:
         for key, waiting in list(self._waiting.items()):
             self._send(key, waiting)
 
-    def _send(self, key: Kind, waiting: list[tuple[float, ...]]) -> None:
+    def _send(self, kind: Kind, waiting: list[tuple[float, ...]]) -> None:
         taken: list[tuple[float, ...]] = []
         while waiting and len(taken) < self._batch:
             try:
@@ -148,30 +152,33 @@ class Emf:
                 break
         if taken:
             columns = (f"[{','.join(map(repr, values))}]" for values in zip(*taken, strict=True))
-            self._write(key, tuple(columns))
+            self._write(kind, tuple(columns))
 
-    def _write(self, key: Kind, values: tuple[object, ...], request: str | None = None) -> None:
-        model, trigger, error, has_records = key
+    def _write(self, kind: Kind, values: tuple[object, ...], request: str | None = None) -> None:
+        about = self._abouts.get(kind)
+        if about is None:
+            about = self._about(kind)
+            # Kinds are few, unless somebody makes up classes of errors.
+            if len(self._abouts) < MOST_KINDS:
+                self._abouts[kind] = about
+        of_request = "" if request is None else f'"function_request_id":{quoted(str(request))},'
+        numbers = TEMPLATES[kind[3]] % values
+        stream = self._stream or sys.stdout
+        # One call, so that lines of several threads do not mix.
+        stream.write(f'{{"_aws":{{"Timestamp":{time_ns() // 1_000_000},{about}{of_request}{numbers}}}\n')
+        # The environment may be frozen as soon as it has answered.
+        stream.flush()
+
+    def _about(self, kind: Kind) -> str:
+        """What lines of a kind have in common."""
+        model, trigger, error, has_records = kind
         if "model" in self._dimensions:
             model = _value(model or "")
         if "trigger" in self._dimensions:
             trigger = _value(trigger)
-        line = [
-            f'{{"_aws":{{"Timestamp":{time_ns() // 1_000_000},{self._heads[has_records]},"trigger":{quoted(trigger)}'
-        ]
-        if model is not None:
-            line.append(f'"model":{quoted(model)}')
-        if error is not None:
-            line.append(f'"error":{quoted(error)}')
-        if request is not None:
-            line.append(f'"function_request_id":{quoted(str(request))}')
-        names = METRICS_OF_RECORDS if has_records else METRICS
-        line += [f'"{name}":{value}' for name, value in zip(names, values, strict=True)]
-        stream = self._stream or sys.stdout
-        # One call, so that lines of several threads do not mix.
-        stream.write(",".join(line) + "}\n")
-        # The environment may be frozen as soon as it has answered.
-        stream.flush()
+        about = {"trigger": trigger, "model": model, "error": error}
+        texts = (f'"{name}":{quoted(text)},' for name, text in about.items() if text is not None)
+        return f"{self._heads[has_records]},{''.join(texts)}"
 
 
 def quoted(text: str) -> str:
