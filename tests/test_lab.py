@@ -212,6 +212,14 @@ def test_fails_late_and_keeps_what_was_measured(lab: Any) -> None:
     assert "IndexError" in ran.only["failure"]["message"]
 
 
+def test_folder_with_a_name_that_lambda_has_not(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "où est \N{SNOWMAN} it"
+    folder.mkdir()
+    (folder / "fünction.py").write_text("import os\ndef handler(e, c): return os.environ['AWS_LAMBDA_FUNCTION_NAME']\n")
+    assert main(["lab", str(folder / "fünction.py"), "--starts", "1", "--invocations", "1", "--json"]) == 0
+    assert json.loads(json.loads(capfd.readouterr().out)["results"][0]["answer"]) == "o-est-it"
+
+
 def test_function_that_prints_a_lot(lab: Any) -> None:
     ran = lab("def handler(event, context):\n    print('x' * 1_000_000)\n    return 'done'\n", invocations=4)
     assert ran.code == 0
@@ -340,6 +348,7 @@ REFUSALS = [
     (["ok.py:other", "--memory", "64"], "memory 64 MB: Lambda has no such size"),
     (["ok.py", "--event", "none.json"], "none.json: No such file"),
     (["ok.py", "--event", "ok.py"], "not JSON"),
+    (["ok.py", "--event", "large.json"], "large.json: has 6291458 bytes, and Lambda takes 6291456"),
     (["ok.py", "--env", "A"], "not NAME=VALUE"),
     (["ok.py", "--facts", "ok.py"], "not TOML"),
     (["ok.py", "--timeout", "1000"], "longer than Lambda takes"),
@@ -357,6 +366,7 @@ def test_refusals(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ok.py").write_text(EMPTY)
+    (tmp_path / "large.json").write_text(f'"{"x" * 6 * 2**20}"')
     (tmp_path / "nameless.py").write_text("def one(): pass\ndef two(): pass\n")
     assert main(["lab", *arguments]) == 2
     printed = capsys.readouterr()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from glowplug.errors import OptionError
 
+#: Bytes of an event that Lambda takes from a caller that waits for the answer.
+LARGEST_EVENT = 6 * 2**20
 #: Taken, in this order, when no function is named.
 USUAL = ("handler", "lambda_handler")
 
@@ -24,6 +27,11 @@ class Handler:
     root: Path
     #: `module.function`, the setting "Handler" of a Lambda function.
     setting: str
+
+    @property
+    def function(self) -> str:
+        """The function's name: that of its folder, in the characters that Lambda takes."""
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", self.root.name).strip("-")[:64] or "function"
 
 
 def find(text: str, root: str | Path | None = None) -> Handler:
@@ -73,6 +81,9 @@ def read_events(files: list[str]) -> list[bytes]:
         except ValueError as error:
             fix = "write the event as the trigger sends it, as one JSON value"
             raise _refusal(file, f"not JSON: {error}", fix, "event") from None
+        if len(content) > LARGEST_EVENT:
+            problem = f"has {len(content)} bytes, and Lambda takes {LARGEST_EVENT}"
+            raise _refusal(file, problem, "send a part of it, or the address of an object in S3", "event")
         events.append(content)
     return events or [b"{}"]
 

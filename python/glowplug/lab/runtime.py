@@ -113,7 +113,7 @@ class Runtime:
             cpus = self._cpus if settings.init_cpus is None else settings.init_cpus
             self.limits = Limits(self._memory_mb, cpus, settings.cpu_period_us, settings.places)
             stack.callback(self.limits.close)
-            self._api = stack.enter_context(RuntimeApi(self._handler.root.name, self._called))
+            self._api = stack.enter_context(RuntimeApi(self._handler.function, self._called))
             self._seen = stack.enter_context(tempfile.TemporaryFile())
             self._log = stack.enter_context(tempfile.TemporaryFile())
             out = self._seen.fileno()
@@ -213,7 +213,7 @@ class Runtime:
     # --- Inside -------------------------------------------------------------------------------------------------------
 
     def _environment(self) -> dict[str, str]:
-        name, region = self._handler.root.name or "function", os.environ.get("AWS_REGION", "us-east-1")
+        name, region = self._handler.function, os.environ.get("AWS_REGION", "us-east-1")
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         return {
             **os.environ,
