@@ -4,7 +4,8 @@
 
 Times are those of invocations in this process, with one row of JSON in the event of a function URL, beside the same function
 written with `json`, NumPy and onnxruntime, and beside `predict_json` alone; "direct" is the same rows as payload of a caller.
-Answers are compared first. What cold starts take is in `lambda.py`.
+"records" are batches of a queue, one record of which is broken; the peer reads all, leaves the broken ones out, runs once and
+delivers the rest; this is CPU time. Answers are compared first. What cold starts take is in `lambda.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,18 @@ def handler(event, context):
     feeds = {name: numpy.array([row[name] for row in rows], dtype) for name, dtype in names.items()}
     body = json.dumps({"predictions": session.run([first], feeds)[0].tolist()})
     return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": body}
+
+def queue(event):
+    rows = []
+    for record in event["Records"]:
+        try:
+            rows += json.loads(record["body"])
+        except ValueError:
+            pass
+    if len(names) == 1:
+        rows = [{next(iter(names)): row} for row in rows]
+    feeds = {name: numpy.array([row[name] for row in rows], dtype) for name, dtype in names.items()}
+    return [[score] for score in session.run([first], feeds)[0].tolist()]
 """
 
 
@@ -49,7 +63,7 @@ def main() -> None:
     """Measure every model."""
     arguments = harness.options(__doc__)
     count = 2_000 if arguments.quick else 20_000
-    measured = []
+    measured, batches = [], []
     for key, subject in models.chosen(arguments.models or ["mlp", "lightgbm"]).items():
         feeds = {name: array[0].tolist() for name, array in subject.feeds(1).items()}
         row = next(iter(feeds.values())) if len(feeds) == 1 else feeds
@@ -63,7 +77,11 @@ def main() -> None:
         }
         found = warm_calls(subject, event, count)
         measured.append({"model": subject.name, **found, "repeat": f"handler.py --models {key}"})
+        batches += [
+            {"model": subject.name, **part, "repeat": f"handler.py --models {key}"} for part in queues(subject, count)
+        ]
     harness.record("handler", "A request to a warm function of AWS Lambda, one row", __doc__ or "", measured)
+    harness.record("handler records", "Records of a queue in a warm function of AWS Lambda", __doc__ or "", batches)
 
 
 def warm_calls(subject: models.Subject, event: dict[str, Any], count: int) -> dict[str, Any]:
@@ -88,10 +106,62 @@ def warm_calls(subject: models.Subject, event: dict[str, Any], count: int) -> di
     return row
 
 
-def _peer(path: Path) -> Any:
+def queues(subject: models.Subject, count: int) -> list[dict[str, Any]]:
+    """Batches of records."""
+    rows = []
+    for size in (10, 100, 1_000):
+        feeds = {name: array.tolist() for name, array in subject.feeds(size).items()}
+        one = next(iter(feeds.values())) if len(feeds) == 1 else None
+        bodies = [
+            json.dumps([one[at]] if one else {name: values[at] for name, values in feeds.items()}) for at in range(size)
+        ]
+        bodies[7] = bodies[7][:-5]
+        records = [
+            {
+                "messageId": str(at),
+                "body": body,
+                "attributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:queue",
+            }
+            for at, body in enumerate(bodies)
+        ]
+        event: dict[str, Any] = {"Records": records}
+        taken: dict[str, list[Any]] = {"handler": [], "peer": []}
+        ours = handler(
+            glowplug.load(subject.path, threads=1),
+            deliver=lambda done: taken.update(handler=[delivery.answer for delivery in done]),
+        )
+        theirs = _peer(subject.path, "queue")
+        context = LambdaContext("id", None, None, int((time.time() + 900) * 1000), "arn")
+        calls: dict[str, harness.Call] = {
+            "handler": lambda: ours(event, context),
+            "peer": lambda: taken.update(peer=theirs(event)),
+        }
+        assert calls["handler"]() == {"batchItemFailures": [{"itemIdentifier": "7"}]}
+        calls["peer"]()
+        models.same(np.array(taken["handler"]), np.array(taken["peer"]), subject.tolerance)
+        got = cpu(calls, max(20, count // size))
+        row: dict[str, Any] = {"records": size, "CPU µs": got["handler"] * 1e6, "a record": got["handler"] * 1e6 / size}
+        rows.append({**row, "× peer": got["peer"] / got["handler"]})
+    return rows
+
+
+def cpu(calls: dict[str, harness.Call], count: int) -> dict[str, float]:
+    """Median CPU seconds of calls in one thread, one of each in turn: by the clock, other processes cut long calls up."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(count):
+        for name, call in calls.items():
+            started = time.thread_time()
+            call()
+            times[name].append(time.thread_time() - started)
+    return {name: median(taken) for name, taken in times.items()}
+
+
+def _peer(path: Path, name: str = "handler") -> Any:
     scope: dict[str, Any] = {}
     exec(compile(THEIRS.replace("model.onnx", str(path)), "peer", "exec"), scope)  # noqa: S102
-    return scope["handler"]
+    return scope[name]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 TREES = ("trees", "trees of XGBoost", "trees of scikit-learn")
 ORDER = (
     "cold", "single", "load", "throughput", "quota", "bodies", "memory", *TREES, "trees avx2", "trees cold", "contributions",
-    "serving", "lambda", "handler",
+    "serving", "lambda", "handler", "handler records",
 )  # fmt: skip
 INTRODUCTION = """# Benchmarks
 

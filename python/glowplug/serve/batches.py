@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from json import dumps, loads
+
 from glowplug.errors import DeadlineExceeded, InputError
 from glowplug.serve.scoring import NO_FALLBACK, json_bytes
 
@@ -18,21 +20,41 @@ if TYPE_CHECKING:
 NOTHING: Any = object()
 
 
+class Answers:
+    """What the core said to a batch, as JSON; Python objects are made of all at once, and only if somebody looks at one."""
+
+    __slots__ = ("_values", "texts")
+
+    def __init__(self, texts: list[Any]) -> None:
+        self.texts = texts
+        self._values: list[Any] | None = None
+
+    def value(self, index: int) -> Any:
+        """One answer as plain Python."""
+        if self._values is None:
+            texts = (text if isinstance(text, bytes) else b"null" for text in self.texts)
+            self._values = loads(b"[" + b",".join(texts) + b"]")
+        return self._values[index]
+
+
 class Scored:
     """One question of a batch. `finish` makes its answer, or raises its error; it is called once."""
 
-    __slots__ = ("_answer", "_scorer", "_steps")
+    __slots__ = ("_answer", "_answers", "_scorer", "_steps")
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self._steps: Steps | AroundSteps | None = None
-        #: JSON of the core, rows of the hooks' answer, or what went wrong.
+        #: What went wrong, what is known without the core, or the place in its answers.
         self._answer: Any = None
+        self._answers: Answers | None = None
 
     def json(self) -> bytes:
         """The answer as JSON: what `finish` gives, without making Python objects of it where nobody looks at them."""
-        if self._steps is None and isinstance(self._answer, bytes):
-            return self._answer
+        if self._steps is None and self._answers is not None:
+            text = self._answers.texts[self._answer]
+            if isinstance(text, bytes):
+                return text
         return json_bytes(self.finish())
 
     def finish(self) -> Any:
@@ -41,9 +63,10 @@ class Scored:
         Raises:
             Exception: What is wrong with the question, or went wrong.
         """
-        from json import loads
-
-        answer, steps = self._answer, self._steps
+        answer, steps, answers = self._answer, self._steps, self._answers
+        if answers is not None:
+            text = answers.texts[answer]
+            answer = answers.value(answer) if isinstance(text, bytes) else text
         if answer is NOTHING:
             return NOTHING
         try:
@@ -51,12 +74,11 @@ class Scored:
                 if steps is None:
                     raise answer
                 return steps.fail(answer)
-            predictions = loads(answer)
             if steps is None:
-                return predictions
+                return answer
             if steps.rows is not None:
-                predictions = _by_output(predictions["predictions"], self._scorer)
-            return steps.finish(predictions)
+                answer = _by_output(answer["predictions"], self._scorer)
+            return steps.finish(answer)
         except DeadlineExceeded:
             if self._scorer.fallback is NO_FALLBACK:
                 raise
@@ -91,10 +113,12 @@ def score_batch(
             scored._answer = error  # noqa: SLF001 - a function of this module
             bodies.append(None)
     asked = [index for index, body in enumerate(bodies) if body is not None]
-    answers, took = scorer.answers_to([bodies[index] for index in asked], timeout)
+    texts, took = scorer.answers_to([bodies[index] for index in asked], timeout)
     measure.add(took)
-    for index, answer in zip(asked, answers, strict=True):
-        batch[index]._answer = answer  # noqa: SLF001 - a function of this module
+    answers = Answers(texts)
+    for place, index in enumerate(asked):
+        scored = batch[index]
+        scored._answer, scored._answers = place, answers  # noqa: SLF001 - a function of this module
     return batch
 
 
@@ -109,8 +133,6 @@ class Parsed:
 
 def _body(scorer: Scorer, scored: Scored, question: Any, calls: Callable[[int], Any], index: int) -> Any:
     """What the core is asked, as JSON; `None` if there is nothing to ask."""
-    from json import dumps, loads
-
     if isinstance(question, Exception):
         raise question
     if question is NOTHING:
@@ -131,7 +153,7 @@ def _body(scorer: Scorer, scored: Scored, question: Any, calls: Callable[[int], 
     rows = list(steps.rows)
     if rows:
         return dumps({"instances": rows}, default=_plain)
-    scored._answer = b'{"predictions":[]}'  # noqa: SLF001 - a function of this module
+    scored._answer = {"predictions": []}  # noqa: SLF001 - a function of this module
     return None
 
 
