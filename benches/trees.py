@@ -5,8 +5,8 @@
 All score the same rows, in turn, other rows in each call. Answers are compared first, and peers whose answers differ are
 left out. Ratios are the peer's time / glowplug's, of the library's own file, and of the ONNX file for scikit-learn's
 models and where the column says ONNX. "LightGBM's C API" is that for single rows; "lleaves float32" the faster of two
-sizes of blocks. Compilers take part where they need seconds. 100,000 rows are scored by onnxruntime, the library, and
-whoever else was fastest with 10,000.
+sizes of blocks. Compilers take part where they need seconds. From 10,000 rows on, whoever took three times as long as
+the fastest peer with fewer is spared, unless it is the library or onnxruntime.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SIZES = (1, 10, 100, 1_000, 10_000)
 #: Measured with every number of rows and threads; the others with one thread, and with two at 10,000 rows.
 FULL = ("flights", "flights-xgb")
+#: From 10,000 rows on, no turn is given to those who took so many times the fastest peer's time with fewer.
+SLOW = 3
 #: Measured again without AVX-512, with these numbers of rows.
 NARROW, NARROW_SIZES = ("flights", "large", "images", "flights-xgb", "diamonds-xgb", "forest"), (1, 10, 10_000)
 MEASURES = {"LightGBM": "trees", "XGBoost": "trees of XGBoost", "scikit-learn": "trees of scikit-learn"}
@@ -82,7 +84,7 @@ def row_of(subject: Subject, threads: int, count: int, got: dict[str, float]) ->
     assert mine is not None
     one_block = got.pop("lleaves float32, one block", None)
     if one_block is not None:
-        got["lleaves float32"] = min(got["lleaves float32"], one_block)
+        got["lleaves float32"] = min(got.get("lleaves float32", one_block), one_block)
     best = min(got, key=lambda name: got[name])
     row: dict[str, Any] = {"model": subject.name, "threads": threads, "rows": count, "µs": mine * 1e6}
     row |= {"× best peer": got[best] / mine, "best peer": best}
@@ -100,34 +102,44 @@ def columns(library: str) -> list[str]:
     return [*names, "LightGBM's C API", "lleaves", "lleaves float32"] if library == "LightGBM" else names
 
 
-def of_subject(key: str, sizes: tuple[int, ...], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def cells(key: str, threads: int, arguments: argparse.Namespace) -> list[int]:
+    """Numbers of rows to score with so many threads."""
+    if os.environ.get("GLOWPLUG_INSTRUCTIONS"):
+        sizes = NARROW_SIZES if threads == 1 else ()
+    elif arguments.quick:
+        sizes = (*SIZES[:-1], *(SIZES[-1:] if key in FULL else ())) if threads == 1 else ()
+    elif key in FULL:
+        sizes = (*SIZES, 100_000)
+    else:
+        sizes = SIZES if threads == 1 else SIZES[-1:]
+    return [size for size in sizes if size <= arguments.most]
+
+
+def of_subject(key: str, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """All rows of one model."""
     subject = tree_models.subject(key)
-    x = subject.data.rows(20_000)
-    found = []
-    alone: Peer | None = None
+    found: list[dict[str, Any]] = []
+    before: dict[str, Peer] = {}
+    slow: set[str] = set()
     for threads in (1, 2) if arguments.clock == "wall" else (1,):
+        sizes = cells(key, threads, arguments)
+        if not sizes:
+            continue
         scorers = ours(subject, threads) | theirs(subject, threads)
-        wrong = compare(scorers, x[:1_000])
+        wrong = compare(scorers, subject.data.rows(1_000))
         for name in wrong:
             del scorers[name]
             print(f"{subject.name}: {name} is left out, for its scores differ")
-        first = next(iter(scorers.values()))
-        if alone is not None:
-            scorers["one thread"] = alone
-        alone = first
-        rest = 0.05 if threads > 1 else 0
-        for count in sizes if threads == 1 or (key in FULL and not arguments.quick) else sizes[-1:]:
-            budget = 0.2 if arguments.quick else 1 if count < 10_000 else 4
-            got = timed(scorers, x, count, budget=budget, rest=rest, clock=arguments.clock)
+        scorers |= before
+        before = {"one thread": next(iter(scorers.values()))}
+        for count in sizes:
+            many = count >= 10_000
+            taking = {name: peer for name, peer in scorers.items() if not (many and name in slow)}
+            how = {"budget": 0.2 if arguments.quick else 4 if many else 1, "rest": 0.05 if threads > 1 else 0}
+            got = timed(taking, subject.data.rows(max(20_000, 2 * count)), count, clock=arguments.clock, **how)
+            fastest = min(time for name, time in got.items() if name not in {*OURS, *before})
+            slow |= {name for name, time in got.items() if time > SLOW * fastest} - {subject.library, "onnxruntime"}
             found.append(row_of(subject, threads, count, got) | {f"× {name}": "differs" for name in wrong})
-        if key in FULL and sizes[-1] == 10_000 and not arguments.quick:
-            fastest = found[-1]["best peer"]
-            fastest = fastest if fastest in scorers else "lleaves float32"
-            few = {"own file", "ONNX file", "onnxruntime", subject.library, fastest, "one thread"}
-            scorers = {name: peer for name, peer in scorers.items() if name in few}
-            got = timed(scorers, subject.data.rows(200_000), 100_000, budget=4, rest=rest, clock=arguments.clock)
-            found.append(row_of(subject, threads, 100_000, got))
     print(f"{subject.name}: measured", flush=True)
     return found
 
@@ -139,16 +151,13 @@ def has_avx512() -> bool:
 
 def main() -> None:
     """Measure every model, and some again without AVX-512."""
-    arguments = harness.options(__doc__, most=10_000, clock="wall")
+    arguments = harness.options(__doc__, most=100_000, clock="wall")
     narrow = os.environ.get("GLOWPLUG_INSTRUCTIONS") == "avx2"
-    if narrow and has_avx512():
-        print("kernels cannot be held to AVX2, which is not measured")
-        return
+    assert not (narrow and has_avx512()), "kernels are not held to AVX2"
     keys = arguments.models or list(NARROW if narrow else tree_models.SHAPES)
-    sizes = tuple(size for size in (NARROW_SIZES if narrow else SIZES) if size <= arguments.most)
     by_library: dict[str, list[dict[str, Any]]] = {}
     for key in keys:
-        by_library.setdefault(tree_models.SHAPES[key].library, []).extend(of_subject(key, sizes, arguments))
+        by_library.setdefault(tree_models.SHAPES[key].library, []).extend(of_subject(key, arguments))
     if narrow:
         rows = [row for found in by_library.values() for row in found]
         harness.record("trees avx2", "Trees with AVX2 instead of AVX-512", __doc__ or "", rows)
