@@ -156,7 +156,7 @@ def figures(empty: Measured, ours: Measured, own: Measured, theirs: Measured) ->
     row["CPU"], row["wall"] = cold[1].cpu / cold[3].cpu, cold[1].wall / cold[3].wall
     row["wall ms"] = cold[1].wall * 1e3
     row["peak MB"], row["peak"] = ours.peak_mb, (ours.peak_mb or 0) / (theirs.peak_mb or 1)
-    row["warm p50, ms"], row["onnxruntime's"] = (ours.warm_p50 or 0) * 1e3, (theirs.warm_p50 or 0) * 1e3
+    row["warm CPU, ms"], row["onnxruntime's"] = (ours.warm_cpu or 0) * 1e3, (theirs.warm_cpu or 0) * 1e3
     return row
 
 

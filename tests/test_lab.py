@@ -91,6 +91,9 @@ def test_a_function_that_works(lab: Any, tmp_path: Path) -> None:
         assert one["cold_ms"] == pytest.approx(one["init_ms"]["wall"] + one["first_ms"]["wall"], abs=0.01)
         assert 0 < one["init_ms"]["cpu"] <= one["cold_cpu_ms"]
         assert 0 < one["warm_ms"]["p50"] <= one["warm_ms"]["p99"]
+        assert 0 < one["warm_ms"]["cpu"] < one["init_ms"]["cpu"]
+        assert len(one["cold_of_starts_ms"]) == 2
+        assert min(start["wall"] for start in one["cold_of_starts_ms"]) <= one["cold_ms"]
         assert 5 < one["peak_mb"] < 100
         assert one["cost_per_million"] > 0.2
     assert groups_left() == []
@@ -338,7 +341,7 @@ def test_several_side_by_side(tmp_path: Path) -> None:
     beside = lines[lines.index("Divided by a.py") + 2]
     name, memory, _, *ratios = beside.split()
     assert (name, memory) == ("b.py:score", "512")
-    assert float(ratios[3]) > 2
+    assert float(ratios[4]) > 2
     assert "c.py at 512 MB failed (init error): OSError: no disk" in lines
     assert "  fix: correct the handler, or give it the event it expects with --event" in lines
 

@@ -55,7 +55,7 @@ class Start:
     client: Spent
     init: Spent
     first: Spent
-    warm: tuple[float, ...]
+    warm: tuple[Spent, ...]
     peak_mb: float
     answer: bytes
 
@@ -83,6 +83,10 @@ class Measured:
     warm_p50: float | None = None
     warm_p99: float | None = None
     warm_mean: float | None = None
+    #: Median CPU time of a warm invocation.
+    warm_cpu: float | None = None
+    #: Initialisation and first event of each start.
+    colds: tuple[Spent, ...] = ()
     peak_mb: float | None = None
     cost_per_million: float | None = None
     answer: bytes = b""
@@ -190,7 +194,7 @@ class Lab:
                 if not plan.back_to_back:
                     time.sleep(period)
                 _, took = runtime.invoke(plan.events[number % len(plan.events)])
-                warm.append(self._as_on_lambda(held.cpu_held, took, cpus).wall)
+                warm.append(self._as_on_lambda(held.cpu_held, took, cpus))
             marks, begun = runtime.marks, Moment(runtime.started)
             interpreter, client, init = (
                 self._as_on_lambda(held.cpu_held, after - before, cpus)
@@ -214,7 +218,7 @@ class Lab:
     def _check_estimates(self, start: Start) -> None:
         """Refuse what only the share of CPU, which nobody enforced, would have made too slow."""
         settings = self._plan.settings
-        longest = max((start.first.wall, *start.warm))
+        longest = max(spent.wall for spent in (start.first, *start.warm))
         for kind, took, limit in (
             ("init timeout", start.initialisation.wall, settings.init_timeout), ("timeout", longest, settings.timeout),
         ):  # fmt: skip
@@ -256,12 +260,14 @@ class Lab:
                 into.update(stretch(found, middle[phase]))
             # Scoring at the top of the module, to warm up, is a part of having the model ready.
             init_parts["model"] += init_parts.pop("score")
-        warm = sorted(seconds for start in starts for seconds in start.warm)
+        warm = sorted(spent.wall for start in starts for spent in start.warm)
         mean = fmean(warm) if warm else middle["first"].wall
         cold = (init + middle["first"]).wall
         return Measured(
             handler.name, memory, cpus, failure, init, init_parts, middle["first"], first_parts,
             warm_p50=percentile(warm, 50), warm_p99=percentile(warm, 99), warm_mean=fmean(warm) if warm else None,
+            warm_cpu=median(spent.cpu for start in starts for spent in start.warm) if warm else None,
+            colds=tuple(start.initialisation + start.first for start in starts),
             peak_mb=max(start.peak_mb for start in starts),
             cost_per_million=self._facts.cost_per_million(
                 memory, self._plan.architecture, mean, cold, self._plan.cold_share

@@ -49,7 +49,13 @@ def _measured(one: Measured) -> dict[str, Any]:
         "first_ms": _spent(one.first, one.first_parts),
         "cold_ms": None if one.cold is None else _ms(one.cold.wall),
         "cold_cpu_ms": None if one.cold is None else _ms(one.cold.cpu),
-        "warm_ms": {"p50": _ms(one.warm_p50), "p99": _ms(one.warm_p99), "mean": _ms(one.warm_mean)},
+        "cold_of_starts_ms": [{"wall": _ms(spent.wall), "cpu": _ms(spent.cpu)} for spent in one.colds],
+        "warm_ms": {
+            "p50": _ms(one.warm_p50),
+            "p99": _ms(one.warm_p99),
+            "mean": _ms(one.warm_mean),
+            "cpu": _ms(one.warm_cpu),
+        },
         "peak_mb": one.peak_mb and round(one.peak_mb, 2),
         "cost_per_million": one.cost_per_million and round(one.cost_per_million, 6),
         "answer": one.answer.decode("utf-8", "replace"),
@@ -109,12 +115,13 @@ def _lines(report: Report) -> Iterator[str]:
         cold = f"{report.plan.cold_share:.1%}".replace(".0%", "%")
         yield f"Warm invocations, peak memory, and dollars per million invocations of which {cold} are cold"
         yield from _table(
-            ["handler", "memory", "p50 ms", "p99 ms", "peak MB", "$ per million"],
+            ["handler", "memory", "p50 ms", "p99 ms", "CPU ms", "peak MB", "$ per million"],
             [
                 [
                     one.handler, f"{one.memory_mb} MB",
                     *("" if took is None else mark + number(took * 1e3) for took in (one.warm_p50, one.warm_p99)),
-                    number(one.peak_mb or math.nan), mark + number(one.cost_per_million or math.nan),
+                    "" if one.warm_cpu is None else number(one.warm_cpu * 1e3), number(one.peak_mb or math.nan),
+                    mark + number(one.cost_per_million or math.nan),
                 ]
                 for one in worked
             ],
@@ -142,6 +149,7 @@ def _beside(worked: Sequence[Measured]) -> Iterator[str]:
         if one.handler != first and other is not None and one.cold is not None and other.cold is not None:
             pairs = (
                 (one.cold.wall, other.cold.wall), (one.cold.cpu, other.cold.cpu), (one.warm_p50, other.warm_p50),
+                (one.warm_cpu, other.warm_cpu),
                 (one.peak_mb, other.peak_mb), (one.cost_per_million, other.cost_per_million),
             )  # fmt: skip
             ratios = [f"{ours / theirs:.2f}" if ours and theirs else "" for ours, theirs in pairs]
@@ -149,7 +157,7 @@ def _beside(worked: Sequence[Measured]) -> Iterator[str]:
     if rows:
         yield ""
         yield f"Divided by {first}"
-        yield from _table(["handler", "memory", "cold", "cold CPU", "warm p50", "peak", "$"], rows)
+        yield from _table(["handler", "memory", "cold", "cold CPU", "warm p50", "warm CPU", "peak", "$"], rows)
 
 
 def _of_package(one: Package, report: Report) -> Iterator[str]:

@@ -149,7 +149,8 @@ class Runtime:
             raise self._failed(
                 "init timeout",
                 f"initialisation took longer than {limit:g} s, at which Lambda stops it",
-                "import and load less, give the function more memory (and CPU with it), or load at the first event",
+                "import and load less, give the function more memory (and CPU with it), or load at the first event; to "
+                "measure it all the same, set function.init_timeout_s in a file for --facts",
             ) from None
         except RuntimeGoneError as error:
             when = "initialisation"
