@@ -174,7 +174,9 @@ class Handler:
 
     def around(self, function: Around) -> Handler:
         """The same function with a generator function around its scoring; what the handler as a decorator does."""
-        scorer = Scorer(self.scorer.model, around=function, **self._options)
+        # Which are refused beside it.
+        others: dict[str, Any] = {"before": self.scorer.before, "after": self.scorer.after}
+        scorer = Scorer(self.scorer.model, around=function, **others, **self._options)
         made = Handler(scorer, self._options, **{name: getattr(self, name) for name in _ENDS})
         made.begin()
         return made
@@ -206,6 +208,11 @@ class Handler:
             facts |= {"is_cold": self.is_cold, "initialization": self.initialization, "context": context}
             self.telemetry.record(measure, **facts)
             self.is_cold = False
+
+    def restored(self) -> None:
+        """Forget what belonged to the environment that a snapshot was taken of: connections, and that it was warm."""
+        self.is_cold = True
+        self._store = None
 
     def time_left(self, context: Any) -> float | None:
         """Seconds that a run may take now."""

@@ -44,7 +44,7 @@ def before_snapshot(handler: Handler) -> None:
 def after_restore(handler: Handler) -> None:
     """Forget what was true of the environment that the snapshot was taken of, and of no copy."""
     _core.usable_resources(True)
-    handler.is_cold = True
+    handler.restored()
     # The same numbers in every copy would be no random numbers. What was never imported has no state.
     random: Any = sys.modules.get("random")
     if random is not None:
