@@ -107,6 +107,15 @@ def test_binary_answers(api: RuntimeApi, expected: list[Any]) -> None:
     assert np.allclose(np.load(io.BytesIO(base64.b64decode(answer["body"]))), expected)
 
 
+def test_answers_of_functions_that_are_bytes() -> None:
+    picture = b"\x89PNG\xff\0"
+    scored = handler(glowplug.load(models.mlp(hidden=20)), warm=0, after=lambda *_: picture)
+    for web in WEB.values():
+        answer = scored(web(ROWS), context())
+        assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
+        assert base64.b64decode(answer["body"]) == picture
+
+
 PROBLEMS: dict[str, tuple[str | bytes | None, dict[str, str], int]] = {
     "no JSON": ("hello", {}, 400),
     "a word for a number": (json.dumps([ROW, [*ROW[:29], "x"]]), {}, 400),

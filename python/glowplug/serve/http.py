@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 JSON, CSV, NPY = "application/json", "text/csv", "application/x-npy"
 PROBLEM = "application/problem+json"
+#: What functions of the user's answer that is bytes.
+BYTES = "application/octet-stream"
 #: Media types that are read as one of the three.
 KNOWN_AS = {
     JSON: JSON,
@@ -77,7 +79,7 @@ class Response:
     @property
     def is_text(self) -> bool:
         """Whether the body is UTF-8, so that it can travel in JSON as it is."""
-        return self.headers.get("content-type", "") != NPY
+        return self.headers.get("content-type", "") not in {NPY, BYTES}
 
 
 class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it

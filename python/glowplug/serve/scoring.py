@@ -14,7 +14,19 @@ from glowplug.errors import (
     OutOfMemoryError,
 )
 from glowplug.model import Model, load
-from glowplug.serve.http import CSV, JSON, NPY, Limits, Problem, Request, Response, decoded, media_type, wanted_type
+from glowplug.serve.http import (
+    BYTES,
+    CSV,
+    JSON,
+    NPY,
+    Limits,
+    Problem,
+    Request,
+    Response,
+    decoded,
+    media_type,
+    wanted_type,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -322,7 +334,7 @@ class Scorer:
 def _written(answer: Any, wanted: str, *, has_header: bool) -> tuple[str, bytes]:
     """An answer as `wanted`, or as JSON where it is no table."""
     if isinstance(answer, bytes):
-        return "application/octet-stream", answer
+        return BYTES, answer
     if wanted == NPY and not isinstance(answer, dict):
         from glowplug.serve.npy import npy_bytes
 
