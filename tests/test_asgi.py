@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import json
+import re
 import signal
 import socket
 import struct
@@ -17,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
 import glowplug
 import models
 from glowplug.serve import asgi
-from glowplug.serve.http import Limits
+from glowplug.serve.http import Limits, Request
+from glowplug.serve.service import Service
 from glowplug.telemetry.prometheus import Prometheus
 from serving import Server, counting_loop, wait_for
 
@@ -50,7 +54,8 @@ SERVE = """
 import sys
 from pathlib import Path
 from glowplug.serve import asgi
-from glowplug.serve.http import Limits
+from glowplug.serve.http import Limits, Request
+from glowplug.serve.service import Service
 models = {path.stem: path for path in Path("models").iterdir()}
 models["versions"] = {"2": models["mlp"], "10": models["two"]}
 if __name__ == "__main__":
@@ -449,6 +454,50 @@ def test_command_line_says_why_it_does_not_start(
     assert "Traceback" not in str(raised.value)
 
 
+# --- Any bytes ---------------------------------------------------------------------------------------------------------
+
+VALUES = (
+    b"0", b"-1", b"1e400", b"null", b"true", b"[]", b"{}", b"[0]", b"[1,1]", b"[-1]", b"[9223372036854775807,2]", b'"FP32"',
+    b'"BYTES"', b'"INT64"', b'"\\ud800"', b"9223372036854775808", b'{"binary_data_size":1e3}', b"\xff", b"",
+)  # fmt: skip
+
+
+@given(data=st.data())
+def test_any_binary_request_has_an_outcome(data: st.DataObject, hosted: Service) -> None:
+    """Whatever the bytes are, the answer is one or says what is wrong with them, and is as long as it says."""
+    columns = {"amount": np.array([[1.5]]), "hour": np.array([[2]], np.int32), "flag": np.array([[True]])}
+    made = [sent(name, column, binary=True) for name, column in columns.items()]
+    made.append(sent("merchant", np.array([["é"]], object), binary=True))
+    body, length = triton.InferenceServerClient.generate_request_body(made)
+    text, behind = bytes(body[:length]), bytes(body[length:])
+    for _ in range(data.draw(st.integers(0, 3))):
+        pieces = re.split(rb"([:,\[\]{}])", text)
+        place = data.draw(st.integers(0, len(pieces) - 1))
+        pieces[place] = data.draw(st.sampled_from(VALUES))
+        text = b"".join(pieces)
+    for _ in range(data.draw(st.integers(0, 2))):
+        start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(behind))] * 2)))
+        behind = behind[:start] + data.draw(st.binary(max_size=12)) + behind[end:]
+    length = data.draw(st.sampled_from([len(text), 0, 1, len(text) + 1, len(text) + len(behind), 2**70]))
+    headers = {"inference-header-content-length": str(length)}
+    response = hosted.respond(Request("POST", "/v2/models/columns/infer", headers, text + behind))
+    assert response.status in {200, 400, 413, 422}, response.body
+    text_length = int(response.headers.get("inference-header-content-length", len(response.body)))
+    answer = json.loads(response.body[:text_length])
+    if response.status == 200:
+        sizes = (output.get("parameters", {}).get("binary_data_size", 0) for output in answer["outputs"])
+        assert sum(sizes) == len(response.body) - text_length
+    else:
+        assert isinstance(answer["error"], str)
+
+
+@pytest.fixture(scope="module")
+def hosted() -> Service:
+    service = Service({"columns": glowplug.load(HOSTED["columns"])})
+    service.load()
+    return service
+
+
 # --- By hand, without a server ----------------------------------------------------------------------------------------
 
 
@@ -526,7 +575,8 @@ def test_queue_is_bounded_and_may_be_left() -> None:
 
     async def all_of_it() -> None:
         running = asyncio.create_task(client.score(1))
-        await client.until_open(1)
+        while not begun:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
         leaves = asyncio.Event()
         leaving = asyncio.create_task(client.score(2, leaves))
         await client.until_open(2)
@@ -708,6 +758,29 @@ def test_header_that_comes_twice() -> None:
     answer = asyncio.run(client.ask("POST", "/predict", gzip.compress(gzip.compress(row(1).encode())), headers=twice))
     assert answer is not None
     assert answer[0] == 200, answer
+
+
+def test_fallback_is_there_for_those_who_waited_in_vain() -> None:
+    go = threading.Event()
+
+    def held(rows: Any) -> Any:
+        go.wait(30)
+        return rows
+
+    client = Caller(asgi.app(glowplug.load(HOSTED["mlp"]), before=held, concurrency=1, timeout=0.05, fallback="later"))
+
+    async def all_of_it() -> None:
+        running = asyncio.create_task(client.score(1))
+        await client.until_open(1)
+        waiting = asyncio.create_task(client.score(2))
+        await asyncio.sleep(0.1)
+        go.set()
+        await running
+        status, headers, body = await waiting
+        assert (status, headers[b"glowplug-fallback"], body) == (200, b"deadline", b'"later"')
+        await client.app.drain()
+
+    asyncio.run(all_of_it())
 
 
 def test_bodies_share_the_memory_there_is_for_them() -> None:

@@ -241,7 +241,7 @@ def test_options_that_make_no_sense(options: dict[str, Any], says: str) -> None:
 def samples(sink: Prometheus) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """What a Prometheus server reads."""
     families = list(text_string_to_metric_families(sink.text()))
-    assert [family.type for family in families] == ["counter"] * 3 + ["histogram"] * 3
+    assert [family.type for family in families] == ["counter"] * 4 + ["histogram"] * 3
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in families
@@ -254,7 +254,7 @@ def test_prometheus_reads_what_was_counted() -> None:
     assert samples(sink) == {}
     for seconds, error in [(0.0005, None), (0.01, None), (5.0, KeyError()), (0.02, Problem(400, "no"))]:
         sink.record(measured(model='a"\\\n', error=error), trigger="http", seconds=seconds, is_cold=error is None)
-    sink.record(Measure(), trigger="sqs", seconds=0.5, is_cold=False)
+    sink.record(Measure(), trigger="sqs", seconds=0.5, is_cold=False, records=5, failed=2)
     got = samples(sink)
 
     def value(name: str, model: str = 'a"\\\n', trigger: str = "http", **labels: str) -> float:
@@ -270,6 +270,7 @@ def test_prometheus_reads_what_was_counted() -> None:
     assert value("glowplug_engine_seconds_sum") == pytest.approx(4 * 0.007654321)
     assert value("glowplug_parse_seconds_sum") == pytest.approx(4 * 0.001234567)
     assert value("glowplug_requests_total", model="", trigger="sqs", outcome="ok") == 1
+    assert value("glowplug_failed_records_total", model="", trigger="sqs") == 2
     assert ("glowplug_engine_seconds_count", frozenset({("model", ""), ("trigger", "sqs")})) not in got, "it never ran"
 
 
@@ -495,11 +496,13 @@ from glowplug.telemetry import recorder
 from glowplug.telemetry.emf import Emf
 from glowplug.telemetry.ending import flush_at_end
 {before}
-told = recorder(Emf(batch=100))
-flush_at_end(told)
+told, other, third = recorder(Emf(batch=100)), recorder(Emf(batch=100)), recorder(Emf())
+for each in (told, other, third, told):
+    flush_at_end(each)
 class Measure:
     rows, read_ns, run_ns, error = 1, 2, 3, None
-told.record(Measure(), trigger="http", seconds=0.1)
+for each in (told, other):
+    each.record(Measure(), trigger="http", seconds=0.1)
 print("ready", flush=True)
 {after}
 """
@@ -521,7 +524,9 @@ def test_what_waits_is_sent_at_the_end(before: str, after: str, code: int) -> No
     assert process.stdout.readline() == "ready\n"
     if after:
         process.send_signal(signal.SIGTERM)
-    (line,) = process.stdout.read().splitlines()
+    lines = process.stdout.read().splitlines()
     process.stdout.close()
-    check_emf(json.loads(line))
+    assert len(lines) == 2
+    for line in lines:
+        check_emf(json.loads(line))
     assert process.wait(30) == code

@@ -75,8 +75,8 @@ def app(
         concurrency: Requests that are scored at once, in threads of their own. The default is one more than the CPUs that
             this process may really use, so that one may read while others run.
         queue: Requests that may wait for a thread. One more is answered with 503 and `Retry-After` at once.
-        timeout: Seconds from the arrival of a request to its answer. Whoever still waits then is answered with 503, and a
-            run is ended inside the engine.
+        timeout: Seconds from the arrival of a request to its answer. Whoever still waits then is answered with the fallback
+            or 503, and a run is ended inside the engine.
         limits: What is too large to be looked at: 32 MiB of body, 128 MiB after decompression, a million rows.
         grace: Seconds that running requests have to end when the server stops.
         telemetry: Is told of each request that asks for a score; see `glowplug.telemetry.recorder`. With a `Prometheus`, its
@@ -272,7 +272,7 @@ class App:
         left, began = None, thread_time()
         if self.timeout is not None:
             left = self.timeout - (monotonic() - arrived)
-            if left <= 0:
+            if left <= 0 and not self.service.has_fallback:
                 problem = Problem(503, "the time was over before a thread was free", headers=RETRY_AFTER)
                 measure.error = problem
                 return self.service.refused(request, problem), 0.0

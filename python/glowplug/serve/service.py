@@ -58,6 +58,8 @@ class Service:
         self.telemetry = recorder(telemetry)
         self._scraped: Any = next((sink for sink in self.telemetry.sinks if hasattr(sink, "text")), None)
         self._is_cold = True
+        #: Whether there is an answer to those whose time is over.
+        self.has_fallback = "fallback" in options
         #: Whether no code of the user's is called, which might wait for whatever it likes.
         self.is_only_ours = all(options.get(hook) is None for hook in ("before", "after", "around"))
 

@@ -9,24 +9,34 @@ if TYPE_CHECKING:
     from glowplug.telemetry import Recorder
 
 
+_recorders: list[Recorder] = []
+
+
 def flush_at_end(recorder: Recorder) -> None:
     """Flush at exit and at SIGTERM.
 
     A handler for SIGTERM is put where there is none, in the main thread; then the signal does what it did before.
     """
-    if not recorder.buffers:
+    if not recorder.buffers or recorder in _recorders:
         return
     import atexit
     import signal
     from threading import current_thread, main_thread
 
-    atexit.register(recorder.flush)
+    if not _recorders:
+        atexit.register(_flush)
+    _recorders.append(recorder)
     if current_thread() is not main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
 
     def end(number: int, _: FrameType | None) -> None:
-        recorder.flush()
+        _flush()
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
     signal.signal(signal.SIGTERM, end)
+
+
+def _flush() -> None:
+    for recorder in _recorders:
+        recorder.flush()

@@ -57,8 +57,9 @@ class Prometheus:
     """Counts invocations by model and trigger, to be read as `text`; `serve.asgi` serves it at `/metrics`.
 
     `glowplug_requests_total` has the label `outcome`: `ok`, `rejected` (mistakes of the sender) or `failed`. Beside it are
-    `glowplug_rows_total`, `glowplug_cold_starts_total`, and the histograms `glowplug_request_seconds`,
-    `glowplug_engine_seconds` and `glowplug_parse_seconds`; the last two are of requests that came as far as the model.
+    `glowplug_rows_total`, `glowplug_cold_starts_total`, `glowplug_failed_records_total`, and the histograms
+    `glowplug_request_seconds`, `glowplug_engine_seconds` and `glowplug_parse_seconds`; the last two are of requests that came
+    as far as the model.
 
     Any number of threads may use one. Each process has numbers of its own.
 
@@ -83,9 +84,12 @@ class Prometheus:
         self._requests: dict[tuple[str, str, str], int] = {}
         self._rows: dict[Labels, int] = {}
         self._cold: dict[Labels, int] = {}
+        self._failed: dict[Labels, int] = {}
         self._times: dict[str, dict[Labels, Histogram]] = {name: {} for name in TIMES}
 
-    def record(self, measure: Measured, *, trigger: str, seconds: float, is_cold: bool, **_: Any) -> None:
+    def record(
+        self, measure: Measured, *, trigger: str, seconds: float, is_cold: bool, failed: int = 0, **_: Any
+    ) -> None:
         """Count one invocation."""
         labels = model_of(measure) or "", trigger
         times = [seconds]
@@ -96,6 +100,7 @@ class Prometheus:
             self._requests[key] = self._requests.get(key, 0) + 1
             self._rows[labels] = self._rows.get(labels, 0) + measure.rows
             self._cold[labels] = self._cold.get(labels, 0) + is_cold
+            self._failed[labels] = self._failed.get(labels, 0) + failed
             for histograms, took in zip(self._times.values(), times, strict=False):
                 histogram = histograms.get(labels)
                 if histogram is None:
@@ -118,6 +123,7 @@ class Prometheus:
         counters = (
             ("glowplug_rows_total", "Rows that were scored.", self._rows),
             ("glowplug_cold_starts_total", "Requests that were the first of their process.", self._cold),
+            ("glowplug_failed_records_total", "Records of queues and streams that come again.", self._failed),
         )
         for name, about, counts in counters:
             yield _head(name, "counter", about)
