@@ -17,8 +17,8 @@ use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
 use crate::trees::{
-    Answer, Labels, TreeModel, check_instructions, explain_lightgbm, explain_lightgbm_dump, explain_native,
-    explain_xgboost, read_lightgbm, read_lightgbm_dump, read_native, read_xgboost,
+    Answer, Labels, TreeModel, check_instructions, explain_catboost, explain_lightgbm, explain_lightgbm_dump,
+    explain_native, explain_xgboost, read_catboost, read_lightgbm, read_lightgbm_dump, read_native, read_xgboost,
 };
 
 /// Bytes of a file that are read at once.
@@ -66,6 +66,10 @@ impl EngineLoader {
             Format::Native => {
                 let explain: Explain = |path, name| explain_native(&content(ModelSource::File(path), name)?, name);
                 of_file(read_native(&content(source, name)?, name)?, &mut facts, options, name, explain)
+            }
+            Format::CatBoost => {
+                let explain: Explain = |path, name| explain_catboost(&content(ModelSource::File(path), name)?, name);
+                of_file(read_catboost(&content(source, name)?, name)?, &mut facts, options, name, explain)
             }
             Format::LightGbmDump => {
                 let explain: Explain =

@@ -142,6 +142,7 @@ fn format_of_document(head: &[u8]) -> Option<Format> {
     let mut quoted = rest.trim_ascii_start().strip_prefix(b"\"")?.split(|byte| *byte == b'"').step_by(2);
     Some(match (quoted.next()?, quoted.next()) {
         (b"learner", _) => Format::XgBoost,
+        (b"features_info" | b"ctr_data", _) => Format::CatBoost,
         // As it is dumped, and with its keys in order.
         (b"name", Some(b"tree")) | (b"average_output", _) => Format::LightGbmDump,
         _ => return None,

@@ -149,6 +149,7 @@ CRATES: dict[str, set[str]] = {
     "ort": {"engine/ort"},
     "libloading": {"engine/ort"},
     "jiter": {"json", "trees"},
+    "ch_cityhash102": {"trees"},
     "zmij": {"json"},
     "libc": {"fork"},
     "blake3": {"digest"},

@@ -55,6 +55,8 @@ pub enum Format {
     LightGbmDump,
     /// `XGBoost`'s JSON or UBJSON.
     XgBoost,
+    /// `CatBoost`'s JSON.
+    CatBoost,
     /// What `glowplug.convert` writes.
     Native,
 }

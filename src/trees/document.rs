@@ -4,8 +4,8 @@
 
 use jiter::{Jiter, Peek};
 
-/// Deeper documents are refused; `XGBoost`'s have 8 levels.
-const DEEPEST: usize = 32;
+/// How deep most documents may be; `XGBoost`'s have 8 levels.
+pub(super) const DEEPEST: usize = 32;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,9 +56,11 @@ impl Value {
 pub(super) struct Wanted<'a> {
     /// Keys whose values are not needed.
     pub(super) skipped: &'a [&'static str],
-    /// The key of the list whose elements go to `take`.
-    pub(super) list: &'static str,
+    /// The keys of the lists whose elements go to `take`.
+    pub(super) lists: &'a [&'static str],
     pub(super) take: &'a mut dyn FnMut(Value) -> Result<(), String>,
+    /// Documents with more values within each other are refused.
+    pub(super) deepest: usize,
 }
 
 /// Reads a document, JSON unless its second byte is a mark of UBJSON.
@@ -78,7 +80,7 @@ pub(super) fn read(bytes: &[u8], mut wanted: Wanted<'_>) -> Result<Value, String
 impl Wanted<'_> {
     /// Hands an element of a list on, or keeps it there.
     fn keep(&mut self, key: &str, list: &mut Value, item: Value) -> Result<(), String> {
-        if key == self.list {
+        if self.lists.contains(&key) {
             return (self.take)(item);
         }
         push(list, item);
@@ -98,13 +100,13 @@ fn push(list: &mut Value, item: Value) {
     }
 }
 
-fn deeper(depth: usize) -> Result<usize, String> {
-    (depth < DEEPEST).then_some(depth + 1).ok_or_else(|| format!("is nested deeper than {DEEPEST}"))
+fn deeper(depth: usize, deepest: usize) -> Result<usize, String> {
+    (depth < deepest).then_some(depth + 1).ok_or_else(|| format!("is nested deeper than {deepest}"))
 }
 
 fn json(jiter: &mut Jiter<'_>, peek: Peek, key: &str, wanted: &mut Wanted<'_>, depth: usize) -> Result<Value, String> {
     let wrong = |error: jiter::JiterError| error.to_string();
-    let depth = deeper(depth)?;
+    let depth = deeper(depth, wanted.deepest)?;
     match peek {
         Peek::Array => {
             let mut list = Value::Numbers(Vec::new());
@@ -208,7 +210,7 @@ impl<'a> Ubjson<'a> {
         if let Some(number) = self.number(mark)? {
             return Ok(Value::Number(number));
         }
-        let depth = deeper(depth)?;
+        let depth = deeper(depth, wanted.deepest)?;
         match mark {
             b'S' | b'H' => self.text().map(Value::Text),
             b'C' => self.byte().map(|byte| Value::Text(char::from(byte).to_string())),
@@ -284,7 +286,7 @@ mod tests {
     use super::*;
 
     fn all(bytes: &[u8]) -> Result<Value, String> {
-        read(bytes, Wanted { skipped: &["skip"], list: "trees", take: &mut |_| Ok(()) })
+        read(bytes, Wanted { skipped: &["skip"], lists: &["trees"], take: &mut |_| Ok(()), deepest: DEEPEST })
     }
 
     #[test]
@@ -293,7 +295,8 @@ mod tests {
         let mut trees = |bytes: &[u8]| {
             let wanted = Wanted {
                 skipped: &["skip"],
-                list: "trees",
+                lists: &["trees"],
+                deepest: DEEPEST,
                 take: &mut |tree| {
                     taken.push(tree);
                     Ok(())

@@ -70,6 +70,7 @@ impl Head {
         Ok(TreeModel {
             trees,
             features: self.names.filter(|names| names.len() == features),
+            columns: None,
             input: Precision::Double,
             output: Precision::Double,
             answer: Answer::Values,

@@ -6,6 +6,8 @@
 
 mod across;
 mod blocks;
+mod catboost;
+mod categories;
 mod columns;
 mod contributions;
 mod document;
@@ -39,6 +41,8 @@ use search::TILE;
 use walk::{Forest, Seen, WALKS};
 
 pub use blocks::Rows;
+pub use catboost::{explain_catboost, read_catboost};
+pub use categories::{Categories, Column};
 pub use contributions::{Contributions, Covers};
 pub use instructions::check_instructions;
 pub use lightgbm::{explain_lightgbm, explain_lightgbm_dump, read_lightgbm, read_lightgbm_dump};
@@ -111,6 +115,8 @@ struct Sums {
     start: Vec<f64>,
     /// Whether each sum is rounded to float32.
     are_single: bool,
+    /// What is made of each sum in the end: times the first, plus its own of the second, unless there is nothing to do.
+    change: Option<(f64, Vec<f64>)>,
 }
 
 /// How batches are scored by blocks.
@@ -138,7 +144,7 @@ impl Builder {
             is_near_zero_zero: false,
             whole: WholeColumns::default(),
             refuses_negative_categories: false,
-            sums: Sums { start: vec![0.0; outputs], are_single: false },
+            sums: Sums { start: vec![0.0; outputs], are_single: false, change: None },
             thresholds,
             forest,
             linear: None,
@@ -193,6 +199,13 @@ impl Builder {
         self.refuses_negative_categories = true;
     }
 
+    /// Sums are multiplied by `scale` in the end, and get one number of `bias` for each output.
+    pub fn scale_and_add(&mut self, scale: f64, bias: &[f64]) {
+        #[allow(clippy::float_cmp, reason = "any other number changes something")]
+        let changes = scale != 1.0 || bias.iter().any(|bias| *bias != 0.0);
+        self.sums.change = changes.then(|| (scale, bias.to_vec()));
+    }
+
     /// Sums begin with `start`, one number for each output.
     pub fn start_with(&mut self, start: &[f64]) {
         self.sums.start = start.to_vec();
@@ -200,7 +213,7 @@ impl Builder {
 
     /// Sums begin with `start`, one number for each output, and are rounded to float32 after each tree.
     pub fn add_as_float32(&mut self, start: &[f64]) {
-        self.sums = Sums { start: start.to_vec(), are_single: true };
+        self.sums = Sums { start: start.to_vec(), are_single: true, change: None };
     }
 
     /// Adds a tree. Its first node is the root; without nodes it is its one leaf. Each leaf has a number for each of the
@@ -410,6 +423,11 @@ impl Ensemble {
         }
         for score in scores.iter_mut() {
             *score /= self.divisor;
+        }
+        if let Some((scale, bias)) = &self.sums.change {
+            for scores in scores.chunks_exact_mut(self.outputs) {
+                scores.iter_mut().zip(bias).for_each(|(score, bias)| *score = *score * scale + bias);
+            }
         }
     }
 

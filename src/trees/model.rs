@@ -1,5 +1,6 @@
 //! What a tree library's own file holds: trees, and what is made of their sums.
 
+use super::categories::Column;
 use super::{Builder, Ensemble};
 use crate::error::Result;
 
@@ -59,6 +60,8 @@ pub struct TreeModel<Trees = Ensemble> {
     pub trees: Trees,
     /// Names of its columns.
     pub features: Option<Vec<String>>,
+    /// Its columns one by one, if not all of them are numbers.
+    pub columns: Option<Vec<Column>>,
     /// What rows are in.
     pub input: Precision,
     /// What answers are in.
@@ -70,7 +73,7 @@ pub struct TreeModel<Trees = Ensemble> {
 impl TreeModel<Builder> {
     /// The model with its trees as they score.
     pub(super) fn finish(self) -> Result<TreeModel> {
-        let Self { trees, features, input, output, answer } = self;
-        Ok(TreeModel { trees: trees.finish()?, features, input, output, answer })
+        let Self { trees, features, columns, input, output, answer } = self;
+        Ok(TreeModel { trees: trees.finish()?, features, columns, input, output, answer })
     }
 }

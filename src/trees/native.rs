@@ -7,7 +7,7 @@
 mod head;
 mod lists;
 
-use super::document::{self, Value, Wanted};
+use super::document::{self, DEEPEST, Value, Wanted};
 use super::lightgbm::read_text as read_lightgbm_text;
 use super::{Builder, Contributions, Covers, TreeModel};
 use crate::error::{Error, ErrorKind, Result};
@@ -83,6 +83,7 @@ fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder
     Ok(TreeModel {
         trees: builder,
         features: head.texts("feature_names").map_err(wrong)?.filter(|names| names.len() == shape.features),
+        columns: None,
         input: input.map_err(wrong)?,
         output: output.map_err(wrong)?,
         answer,
@@ -98,7 +99,6 @@ fn head(bytes: &[u8]) -> Read<(Value, &[u8])> {
         return Err(format!("has a head of {length} bytes, expected a multiple of 8"));
     }
     let (json, lists) = bytes[START..].split_at_checked(length).ok_or_else(cut)?;
-    // No list's elements are handed on.
-    let wanted = Wanted { skipped: &["producer"], list: "\0", take: &mut |_| Ok(()) };
+    let wanted = Wanted { skipped: &["producer"], lists: &[], take: &mut |_| Ok(()), deepest: DEEPEST };
     Ok((document::read(json, wanted)?, lists))
 }

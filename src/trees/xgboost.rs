@@ -5,7 +5,7 @@
 
 mod tree;
 
-use super::document::{self, Value, Wanted, whole};
+use super::document::{self, DEEPEST, Value, Wanted, whole};
 use super::sets::Sets;
 use super::{Answer, Builder, Choice, Contributions, Covers, Labels, LinearLeaf, Link, Precision, TreeModel, single};
 use crate::error::{Error, ErrorKind, Result};
@@ -68,7 +68,7 @@ fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder
         _ => None,
     });
     let (input, output) = (Precision::Single, Precision::Single);
-    Ok(TreeModel { trees: builder, features, input, output, answer })
+    Ok(TreeModel { trees: builder, features, columns: None, input, output, answer })
 }
 
 /// The document without its trees, and the trees.
@@ -85,7 +85,7 @@ fn read_document(bytes: &[u8], subject: &str, explains: bool) -> Result<(Value, 
             })?);
             Ok(())
         };
-        let read = document::read(bytes, Wanted { skipped, list: "trees", take });
+        let read = document::read(bytes, Wanted { skipped, lists: &["trees"], take, deepest: DEEPEST });
         (read.map(|document| (document, trees)).map_err(|problem| bad(subject, &problem)), needs_weights)
     };
     let skipped = if explains { SKIPPED.to_vec() } else { [&SKIPPED[..], &[COVER]].concat() };

@@ -8,7 +8,7 @@ use super::trees::Trees;
 use super::views::{self, Explain};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::tensor::DType;
-use crate::trees::{Answer, Choice, Labels, Link, Precision, TreeModel};
+use crate::trees::{Answer, Choice, Column, Labels, Link, Precision, TreeModel};
 
 /// What a link makes of sums, in their place or in another one; in float32 if the library does.
 #[derive(Debug)]
@@ -30,16 +30,51 @@ struct Chosen {
     to: usize,
 }
 
-/// The program of a model and its signature: a matrix `features`, and what the model answers.
+/// Columns of their own kinds become one matrix of float32.
+#[derive(Debug)]
+struct Gathered {
+    /// One for each slot from the first on.
+    columns: Vec<Column>,
+    to: usize,
+}
+
+/// What is made of the caller's inputs: a matrix for the trees.
+pub(super) struct Intake {
+    pub(super) program: Program,
+    pub(super) ports: Vec<Port>,
+    /// The slot of the matrix.
+    pub(super) matrix: usize,
+}
+
+impl Intake {
+    /// One input `features`, or one for each column.
+    pub(super) fn new(columns: Option<&[Column]>, features: usize, input: DType) -> Self {
+        let mut plan = Plan { program: Program::default() };
+        let Some(columns) = columns else {
+            let matrix = plan.slot(input, features);
+            return Self { program: plan.program, ports: vec![port("features", input, Some(features))], matrix };
+        };
+        let dtype = |column: &Column| column.categories.as_ref().map_or(input, |_| DType::String);
+        let ports = columns.iter().map(|column| port(&column.name, dtype(column), None)).collect();
+        for column in columns {
+            plan.slot(dtype(column), 1);
+        }
+        let matrix = plan.slot(DType::Float32, features);
+        plan.step(Gathered { columns: columns.to_vec(), to: matrix });
+        Self { program: plan.program, ports, matrix }
+    }
+}
+
+/// The program of a model and its signature: a matrix `features`, or its columns, and what the model answers.
 pub(super) fn plan(model: TreeModel, name: &str, explain: Explain) -> (Program, Signature, views::Trees) {
-    let TreeModel { trees, input, output, answer, .. } = model;
+    let TreeModel { trees, columns: kinds, input, output, answer, .. } = model;
     let (features, columns, link) = (trees.features(), trees.outputs(), trees.link());
     let (input, output, trees) = (dtype(input), dtype(output), Arc::new(trees));
-    let views = views::Trees { ensemble: Arc::clone(&trees), input, margin: output, explain };
-    let mut plan = Plan { program: Program::default() };
-    plan.slot(input, features);
+    let Intake { program, ports: inputs, matrix } = Intake::new(kinds.as_deref(), features, input);
+    let views = views::Trees { ensemble: Arc::clone(&trees), columns: kinds, input, margin: output, explain };
+    let mut plan = Plan { program };
     let sums = plan.slot(DType::Float64, columns);
-    plan.step(Trees { ensemble: trees, base: Vec::new(), from: 0, to: sums });
+    plan.step(Trees { ensemble: trees, base: Vec::new(), from: matrix, to: sums });
     // Sums that nobody looks at are linked where they are.
     let keeps_sums = matches!(answer, Answer::Label { by_sums: true, .. });
     let linked = if keeps_sums { plan.slot(DType::Float64, columns) } else { sums };
@@ -66,8 +101,7 @@ pub(super) fn plan(model: TreeModel, name: &str, explain: Explain) -> (Program, 
         ports.push(port);
         plan.program.outputs.push(output);
     }
-    let input = port("features", input, Some(features));
-    (plan.program, Signature::new(name, vec![input], ports), views)
+    (plan.program, Signature::new(name, inputs, ports), views)
 }
 
 /// A program that is being made.
@@ -147,6 +181,26 @@ fn choose(choice: Choice, columns: usize, scores: &[f64]) -> Vec<usize> {
             scores.iter().map(|score| usize::from(*score > bound)).collect()
         }
         Choice::AtLeast(bound) => scores.iter().map(|score| usize::from(*score >= bound)).collect(),
+    }
+}
+
+impl Step for Gathered {
+    fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
+        let width = self.columns.len();
+        block.make(self.to, |block, out: &mut Vec<f32>| {
+            out.resize(block.rows * width, 0.0);
+            for (at, column) in self.columns.iter().enumerate() {
+                let cells = out.iter_mut().skip(at).step_by(width);
+                match &column.categories {
+                    Some(categories) => {
+                        let texts: &[&str] = block.get(at);
+                        cells.zip(texts).for_each(|(cell, text)| *cell = categories.of(text));
+                    }
+                    None => cells.zip(block.get::<f32>(at)).for_each(|(cell, number)| *cell = *number),
+                }
+            }
+        });
+        Ok(())
     }
 }
 

@@ -84,7 +84,8 @@ impl NativeEngine {
     pub fn of_file(model: TreeModel, name: &str, explain: Explain) -> Self {
         let (program, signature, trees) = file::plan(model, name, explain);
         let why = "a tree library's own file is run by glowplug itself";
-        Self { signature, program, used: vec![true], why, trees: Some(trees) }
+        let used = vec![true; signature.inputs().len()];
+        Self { signature, program, used, why, trees: Some(trees) }
     }
 
     /// An engine for the graph of an ONNX file, or what it has that is not known. `facts` are what the scan found.
@@ -104,16 +105,8 @@ impl NativeEngine {
 
     /// How many rows the inputs have that anything is made of.
     fn rows(&self, inputs: &[InputTensor]) -> Result<usize> {
-        let mut rows = None;
-        for input in inputs.iter().filter(|input| self.used.get(input.index).is_none_or(|used| *used)) {
-            let own = input.shape.first().and_then(|rows| usize::try_from(*rows).ok()).ok_or_else(|| self.wrong())?;
-            if *rows.get_or_insert(own) != own {
-                let problem = format!("got inputs of {} and of {own} rows", rows.unwrap_or_default());
-                let fix = "pass as many rows for every input";
-                return Err(Error::new(ErrorKind::Input, self.signature.model(), problem, fix));
-            }
-        }
-        rows.ok_or_else(|| self.wrong())
+        let used = inputs.iter().filter(|input| self.used.get(input.index).is_none_or(|used| *used));
+        count_rows(used, &self.signature)
     }
 
     /// Runs `rows` rows of `inputs`, block after block, into `answers`, which are of `requests`.
@@ -156,6 +149,20 @@ fn versions(facts: &ModelFacts) -> [u64; 2] {
         let mut versions = facts.opsets.iter().filter(|(known, _)| known == domain).map(|(_, version)| *version);
         versions.next().filter(|_| versions.next().is_none()).unwrap_or(0)
     })
+}
+
+/// How many rows all of these inputs have.
+fn count_rows<'a>(inputs: impl Iterator<Item = &'a InputTensor>, signature: &Signature) -> Result<usize> {
+    let mut rows = None;
+    for input in inputs {
+        let own = input.shape.first().and_then(|rows| usize::try_from(*rows).ok()).ok_or_else(|| wrong(signature))?;
+        if *rows.get_or_insert(own) != own {
+            let problem = format!("got inputs of {} and of {own} rows", rows.unwrap_or_default());
+            let fix = "pass as many rows for every input";
+            return Err(Error::new(ErrorKind::Input, signature.model(), problem, fix));
+        }
+    }
+    rows.ok_or_else(|| wrong(signature))
 }
 
 fn wrong(signature: &Signature) -> Error {

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{stopped, wrong};
+use super::file::Intake;
+use super::inputs::Input;
+use super::{count_rows, stopped, wrong};
 use crate::engine::{Engine, EngineFacts, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::stop::Stop;
-use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputRequest, Shape, Value};
-use crate::trees::{Contributions, Ensemble, Rows};
+use crate::tensor::{DType, EngineTensor, InputTensor, OutputRequest, Shape, Value};
+use crate::trees::{Column, Contributions, Ensemble, Rows};
 
 /// Rows that are answered at once, and bytes of their answers, at most, unless one row has more.
 const BLOCK: usize = 256;
@@ -22,6 +24,8 @@ pub type Explain = fn(&Path, &str) -> Result<Contributions>;
 /// Trees that can be looked at in other ways.
 pub(super) struct Trees {
     pub(super) ensemble: Arc<Ensemble>,
+    /// What the columns of a row are, if they are inputs of their own.
+    pub(super) columns: Option<Vec<Column>>,
     /// Of rows.
     pub(super) input: DType,
     /// Of margins.
@@ -61,9 +65,11 @@ impl Trees {
             port_type: PortType::Tensor(dtype, dims),
             required: true,
         };
-        let input = port("features", self.input, vec![rows(), fixed(self.ensemble.features())]);
-        let signature = Signature::new(model, vec![input], vec![port(view.name(), dtype, dims)]);
-        Ok(TreeView { signature, features: self.ensemble.features(), input: self.input, output: dtype, answer })
+        let features = self.ensemble.features();
+        let mut intake = Intake::new(self.columns.as_deref(), features, self.input);
+        let inputs = std::mem::take(&mut intake.ports);
+        let signature = Signature::new(model, inputs, vec![port(view.name(), dtype, dims)]);
+        Ok(TreeView { signature, features, intake, output: dtype, answer })
     }
 }
 
@@ -71,7 +77,7 @@ impl Trees {
 pub(super) struct TreeView {
     signature: Signature,
     features: usize,
-    input: DType,
+    intake: Intake,
     output: DType,
     answer: Answer,
 }
@@ -122,14 +128,6 @@ impl TreeView {
     }
 }
 
-/// Numbers of a library's rows.
-fn doubles(dtype: DType, bytes: &[u8]) -> Vec<f64> {
-    if dtype == DType::Float64 {
-        return bytes.as_chunks().0.iter().map(|value| f64::from_ne_bytes(*value)).collect();
-    }
-    bytes.as_chunks().0.iter().map(|value| f64::from(f32::from_ne_bytes(*value))).collect()
-}
-
 impl Engine for TreeView {
     fn signature(&self) -> &Signature {
         &self.signature
@@ -137,24 +135,27 @@ impl Engine for TreeView {
 
     fn run(&self, inputs: &[InputTensor], requests: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>> {
         let wrong = || wrong(&self.signature);
-        let ([input], [request]) = (inputs, requests) else { return Err(wrong()) };
-        let row_bytes = self.features * self.input.size();
+        let [request] = requests else { return Err(wrong()) };
+        let count = count_rows(inputs.iter(), &self.signature)?;
+        let program = &self.intake.program;
+        let inputs: Vec<Input<'_>> = inputs
+            .iter()
+            .map(|input| Input::new(input, program.slots[input.index], count).ok_or_else(wrong))
+            .collect::<Result<_>>()?;
         let answer_bytes = self.width() * self.output.size();
-        let count = input.shape.first().and_then(|rows| usize::try_from(*rows).ok()).ok_or_else(wrong)?;
-        let data = input.elements.raw().ok_or_else(wrong)?;
-        let most = (BLOCK_BYTES / row_bytes.max(answer_bytes).max(1)).clamp(1, BLOCK);
-        let (mut block, mut all) = (Buffer::zeroed(row_bytes * count.min(most)), Vec::new());
+        let most = (BLOCK_BYTES / program.row_bytes().max(answer_bytes).max(1)).clamp(1, BLOCK);
+        let (mut block, mut all, mut matrix) = (program.block(), Vec::new(), Vec::new());
         for start in (0..count).step_by(most) {
             if stop.is_some_and(Stop::is_stopped) {
                 return Err(stopped(&self.signature));
             }
-            let rows = most.min(count - start);
-            block.truncate(row_bytes * rows);
-            let part = data.part(start * row_bytes, row_bytes * rows).ok_or_else(wrong)?;
-            if !part.copy_to(block.as_bytes_mut()) {
-                return Err(wrong());
+            block.rows = most.min(count - start);
+            for input in &inputs {
+                input.fill(&mut block, start).ok_or_else(wrong)?;
             }
-            let bytes = self.answer(&mut doubles(self.input, block.as_bytes()), rows, stop)?;
+            program.run(&mut block).map_err(|_| wrong())?;
+            block.numbers(self.intake.matrix, &mut matrix);
+            let bytes = self.answer(&mut matrix, block.rows, stop)?;
             match &request.buffer {
                 Some(buffer) => {
                     let part = buffer.data.part(start * answer_bytes, bytes.len()).ok_or_else(wrong)?;

@@ -52,6 +52,8 @@ pub struct Contributions {
     whole: WholeColumns,
     /// What sums begin with, and what is expected of the trees.
     expected: Vec<f64>,
+    /// What is made of each sum in the end.
+    change: Option<(f64, Vec<f64>)>,
     columns: Columns,
     trees: Vec<Tree>,
     few: Points<FEW>,
@@ -119,6 +121,7 @@ impl Collected {
             is_near_zero_zero,
             whole,
             expected,
+            change: sums.change.clone(),
             columns: self.columns,
             trees: self.trees,
             few: points::<FEW>(1).remove(0),
@@ -194,6 +197,13 @@ impl Contributions {
                 for sum in sums {
                     *sum /= self.divisor;
                 }
+            }
+            let Some((scale, bias)) = &self.change else { continue };
+            for (sums, bias) in sums.chunks_exact_mut(width).zip(bias) {
+                for sum in sums.iter_mut() {
+                    *sum *= scale;
+                }
+                sums[self.features] += bias;
             }
         }
         true
