@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import sys
@@ -69,6 +70,11 @@ def failures(*names: str) -> dict[str, Any]:
     return {"batchItemFailures": [{"itemIdentifier": name} for name in names]}
 
 
+def packed(body: bytes) -> str:
+    """As binary data travels in messages."""
+    return base64.b64encode(gzip.compress(body, 1)).decode()
+
+
 NOTE = json.dumps({"Type": "Notification", "TopicArn": "arn:x", "Message": "[[7, 8]]"})
 BAD = "[[1], 2]"
 QUEUES: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
@@ -78,6 +84,11 @@ QUEUES: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
         sqs(NOTE, json.dumps(event_bridge([[9, 1]])), '{"TopicArn": 1}'),
         ["m2"],
         {"m0": [[7, 8]], "m1": [[9, 1]]},
+    ),
+    "gzip": (
+        sqs(packed(b"[[1, 2]]"), packed(b"[[1, 2]]")[:-8], packed(b"nonsense"), packed(bytes(2**27 + 1))),
+        ["m1", "m2", "m3"],
+        {"m0": [[1, 2]]},
     ),
     "fifo": (
         sqs("[[1, 2]]", BAD, "[[3, 4]]", "[[5, 6]]", groups=["a", "b", "a", "b"]),
@@ -282,6 +293,22 @@ def test_fallback_is_an_answer() -> None:
     scored = handler(glowplug.load(models.identity(shape=("N", 2))), deliver=taken.append, fallback={"risk": None})
     assert scored(sqs("[[1, 2]]", "["), context(0)) == failures("m1")
     assert [delivery.answer for delivery in taken[0]] == [{"risk": None}]
+
+
+def test_log_says_what_was_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    def deliver(done: list[Delivery]) -> None:
+        raise KeyError(len(done))
+
+    scored = handler(glowplug.load(models.identity(shape=("N", 2))), deliver=deliver)
+    assert scored(sqs("[[1, 2]]", "["), context()) == failures("m0", "m1")
+    scored(sqs("["), context())
+    ours, theirs = caplog.records
+    # What is ours to mend comes before mistakes of senders, and with the way to it.
+    assert "2 of 2 sqs records failed" in ours.getMessage()
+    assert ours.exc_info
+    assert ours.exc_info[0] is KeyError
+    assert "1 of 1 sqs records failed; the first: JSON body" in theirs.getMessage()
+    assert not theirs.exc_info
 
 
 def test_predictions_need_somewhere_to_go() -> None:

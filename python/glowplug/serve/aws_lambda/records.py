@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glowplug.errors import InputError, OptionError
+from glowplug.errors import DeadlineExceeded, InputError, OptionError
 from glowplug.serve.aws_lambda.function import Call, Delivery
 from glowplug.serve.aws_lambda.triggers import DYNAMODB, KINESIS, SNS, SQS
 from glowplug.serve.batches import NOTHING, Parsed, score_batch
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from glowplug.serve.scoring import Measure
 
 _GZIP = b"\x1f\x8b"
+#: Of senders: what they sent will never be right.
+_MISTAKES = (InputError, Problem)
+#: How gzip begins in base64, as which it travels in text, and no JSON does.
+_GZIP_BASE64 = "H4sI"
 
 
 class Records:
@@ -93,8 +97,9 @@ class Records:
                 # Where an item is gone, there is nothing to score.
                 return NOTHING if record.get("eventName") == "REMOVE" else self._item(record["dynamodb"])
             if self.trigger == KINESIS:
-                return self._stream_data(record["kinesis"]["data"])
-            return unwrapped(record["body"] if self.trigger == SQS else record["Sns"]["Message"])
+                return self._bytes(record["kinesis"]["data"])
+            text = unwrapped(record["body"] if self.trigger == SQS else record["Sns"]["Message"])
+            return self._bytes(text) if isinstance(text, str) and text.startswith(_GZIP_BASE64) else text
         except InputError as error:
             return error
         except Problem as problem:
@@ -103,7 +108,8 @@ class Records:
             what = f"is not one of {self.trigger}: {type(error).__name__}: {error}"
             return InputError.about("record", what, "send it as the service does")
 
-    def _stream_data(self, data: str) -> Any:
+    def _bytes(self, data: str) -> bytes:
+        """What travels as base64, without gzip."""
         from glowplug.serve.http import from_base64, inflated
 
         body = from_base64(data)
@@ -138,14 +144,19 @@ class Records:
     def _is_held(self, position: int) -> bool:
         return bool(self._held) and self._group(position) in self._held
 
+    def _note(self, error: Exception) -> None:
+        """Keep what went wrong first; mistakes of senders give way to what is ours to mend."""
+        if self.error is None or (isinstance(self.error, _MISTAKES) and not isinstance(error, _MISTAKES)):
+            self.error = error
+
     def _fail(self, position: int, error: Exception) -> None:
-        self.error = self.error or error
-        if self.handler.reject is not None and isinstance(error, (InputError, Problem)):
+        self._note(error)
+        if self.handler.reject is not None and isinstance(error, _MISTAKES):
             # It will never be right, so that sending it again is of no use.
             try:
                 self.handler.reject(self.records[position], error)
             except Exception as failure:  # noqa: BLE001 - then it comes again
-                self.error = failure
+                self._note(failure)
             else:
                 return
         self.failed.add(position)
@@ -169,7 +180,7 @@ class Records:
         for position, delivery in done.items():
             group = self._group(position)
             if id(delivery) in left:
-                self.error = self.error or error
+                self._note(error)
                 held.add(group)
             if id(delivery) in left or (group is not None and group in held):
                 self.failed.add(position)
@@ -189,10 +200,11 @@ class Records:
     def _log(self) -> None:
         from logging import getLogger
 
-        count, total = len(self.failed), len(self.records)
-        getLogger("glowplug").warning(
-            "%d of %d %s records failed; the first: %s", count, total, self.trigger, self.error
-        )
+        count, total, error = len(self.failed), len(self.records), self.error
+        # Where the mistake is not the sender's, the way to it is worth its lines.
+        trace = None if isinstance(error, (*_MISTAKES, DeadlineExceeded)) else error
+        words = "%d of %d %s records failed; the first: %s"
+        getLogger("glowplug").warning(words, count, total, self.trigger, error, exc_info=trace)
 
 
 class Objects:
