@@ -88,28 +88,34 @@ def ensemble(operator: str, lists: dict[str, list[Any]], names: list[str], **mor
 
 def classifier(random: np.random.Generator) -> bytes:
     """Two classes or more, by one score or many, with all transforms that are known."""
-    kind = random.choice(["sigmoid", "probability", "many", "forest"])
+    kind = random.choice(["sigmoid", "probability", "raw", "second", "many", "forest", "sparse"])
     labels: dict[str, Any] = {"classlabels_int64s": [3, 7]}
-    if kind in {"many", "forest"}:
+    if kind == "second":
+        labels = random.choice([{"classlabels_int64s": [0, 1]}, {"classlabels_strings": ["no", "yes"]}])
+    if kind in {"many", "forest", "sparse"}:
         labels = (
             {"classlabels_strings": ["b", "a", "c"]} if random.random() < 0.5 else {"classlabels_int64s": [5, 1, 9]}
         )
     count = len(next(iter(labels.values())))
     more: dict[str, Any] = {"post_transform": "LOGISTIC" if kind == "sigmoid" else "NONE"}
-    if kind == "many":
+    if kind in {"many", "second"}:
         more["post_transform"] = str(random.choice(["NONE", "LOGISTIC", "SOFTMAX"]))
-    base = {"sigmoid": 1, "probability": 1, "many": count, "forest": count}[kind]
-    if random.random() < 0.5:
+    one = kind in {"sigmoid", "probability", "raw"}
+    base = 1 if one else count
+    if kind not in {"second", "sparse"} and random.random() < 0.5:
         more["base_values"] = random.normal(size=base).astype(np.float32).tolist()
-    one = kind in {"sigmoid", "probability"}
     lists = trees(
         random,
         [0] if one else list(range(count)),
-        positive=kind == "probability",
-        width=count if kind == "forest" else 1,
+        positive=kind in {"probability", "sparse"},
+        width=count if kind in {"forest", "second"} else 1,
     )
-    if kind == "sigmoid":
+    if kind in {"sigmoid", "raw", "second"}:
         lists["weights"][0] = -0.01
+    if kind == "sparse":
+        # Leaves of one class each, as forests have them where trees are pure.
+        lists["ids"] = [int(at) for at in random.integers(1, count, len(lists["ids"]))]
+        lists["ids"][0], lists["ids"][-1] = 1, 2
     node = ensemble("TreeEnsembleClassifier", lists, ["label", "scores"], **labels, **more)
     zipped = helper.make_node("ZipMap", ["scores"], ["maps"], domain=ML, **labels)
     text = "classlabels_strings" in labels

@@ -17,6 +17,10 @@ pub(super) enum Decide {
     Sigmoid,
     /// One score: the second class's probability.
     Probability,
+    /// One score: beyond 0 it is the second class, and the first one's score is its opposite.
+    Opposites,
+    /// Two scores: where the second one is beyond 0 it is the second class.
+    Second(Transform),
 }
 
 /// What becomes of a row of scores.
@@ -143,6 +147,15 @@ impl Decide {
         match self {
             Self::Sigmoid => of_two(logistic, |score| logistic(-score), 0.0),
             Self::Probability => of_two(|score| score, |score| 1.0 - score, 0.5),
+            Self::Opposites => of_two(|score| score, |score| -score, 0.0),
+            Self::Second(transform) => {
+                for scores in scores.as_chunks::<2>().0 {
+                    chosen.push(usize::from(scores[1] > 0.0));
+                    let mut row = *scores;
+                    transform.apply(&mut row);
+                    out.extend(row.map(|score| score as f32));
+                }
+            }
             Self::Largest(transform, classes) => {
                 let mut row = vec![0.0; classes];
                 for scores in scores.chunks_exact(classes) {

@@ -17,8 +17,9 @@ pub(super) struct Sums {
     pub(super) outputs: Vec<usize>,
     /// Whether any row gets a weight for each of these.
     pub(super) is_complete: bool,
-    /// Whether no weight is negative.
+    /// Whether no weight is negative, and none is 0 either.
     pub(super) is_positive: bool,
+    pub(super) is_beyond_zero: bool,
 }
 
 /// What the lists of the weights of leaves are called.
@@ -185,6 +186,7 @@ pub(super) fn read(
     used.sort_unstable();
     used.dedup();
     let is_positive = weights.all.iter().all(|(_, weight)| *weight >= 0.0);
+    let is_beyond_zero = weights.all.iter().all(|(_, weight)| *weight > 0.0);
     // One output stands for itself whatever its number is.
     let shift = if used.len() == 1 { used[0] } else { 0 };
     let width = if used.len() == 1 { 1 } else { outputs };
@@ -205,7 +207,14 @@ pub(super) fn read(
     }
     let base = Numbers::of(node, "base_values", dtype)?.iter().collect();
     let trees = builder.finish().map_err(|error| error.to_string())?;
-    Ok(Sums { trees, base, outputs: used, is_complete: complete.into_iter().all(|known| known), is_positive })
+    Ok(Sums {
+        trees,
+        base,
+        outputs: used,
+        is_complete: complete.into_iter().all(|known| known),
+        is_positive,
+        is_beyond_zero,
+    })
 }
 
 /// Adds a tree whose leaves have weights for outputs that count from `shift`.

@@ -120,6 +120,9 @@ fn weights(constant: &Constant, dtype: DType, [rows, columns]: [usize; 2], is_tu
         .collect())
 }
 
+/// Numbers of a matrix that rows are multiplied with, at most: what is larger is work for a library of matrices.
+const MOST_WEIGHTS: usize = 1 << 13;
+
 fn multiply<'a>(
     planner: &mut Planner<'a>,
     node: &FullNode<'a>,
@@ -129,6 +132,9 @@ fn multiply<'a>(
     intercepts: Vec<f64>,
     shape: Vec<Axis>,
 ) -> Planned<()> {
+    if coefficients.len() > MOST_WEIGHTS {
+        return Err("a large matrix".to_owned());
+    }
     let Value { slot: from, dtype, .. } = *value;
     let made = planner.add(DType::Float64, shape, |to| Linear { coefficients, intercepts, columns, from, to })?;
     let made = planner.cast(made, dtype)?;

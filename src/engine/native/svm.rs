@@ -19,11 +19,12 @@ enum Kernel {
     Sigmoid(f64, f64),
 }
 
-/// Vectors of as many columns as a row has.
+/// Vectors of as many columns as a row has: their numbers column by column, so that all go along with one number of the row.
 #[derive(Debug)]
 struct Vectors {
     kernel: Kernel,
     columns: usize,
+    count: usize,
     all: Vec<f64>,
 }
 
@@ -79,7 +80,7 @@ fn vectors(node: &FullNode<'_>, columns: usize) -> Planned<Vectors> {
     };
     let all = doubles(node, "support_vectors")?;
     if all.len() % columns == 0 {
-        Ok(Vectors { kernel, columns, all })
+        Ok(Vectors::new(kernel, columns, &all))
     } else {
         Err("vectors of another length".to_owned())
     }
@@ -97,12 +98,12 @@ pub(super) fn regressor<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> P
     let mut coefficients = doubles(node, "coefficients")?;
     if int(node, "n_supports", -1)? == 0 {
         // Without support vectors, the coefficients are one.
-        vectors = Vectors { kernel: Kernel::Linear, columns, all: std::mem::replace(&mut coefficients, vec![1.0]) };
-    } else if usize::try_from(int(node, "n_supports", -1)?) != Ok(vectors.all.len() / columns) {
+        vectors = Vectors::new(Kernel::Linear, columns, &std::mem::replace(&mut coefficients, vec![1.0]));
+    } else if usize::try_from(int(node, "n_supports", -1)?) != Ok(vectors.count) {
         return Err("another number of vectors than it says".to_owned());
     }
     let rho = match doubles(node, "rho")?.as_slice() {
-        [rho] if vectors.all.len() == coefficients.len() * columns && !coefficients.is_empty() => *rho,
+        [rho] if vectors.count == coefficients.len() && !coefficients.is_empty() => *rho,
         _ => return Err("lists of other lengths".to_owned()),
     };
     let is_one_class = int(node, "one_class", 0)? != 0;
@@ -133,7 +134,7 @@ pub(super) fn classifier<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> 
     let (coefficients, rho) = (doubles(node, "coefficients")?, doubles(node, "rho")?);
     let fits = ends.len() == classes
         && end > 0
-        && end.checked_mul(columns) == Some(vectors.all.len())
+        && end == vectors.count
         && end.checked_mul(classes - 1) == Some(coefficients.len())
         && rho.len() == pairs;
     let (a, b) = (doubles(node, "prob_a")?, doubles(node, "prob_b")?);
@@ -157,20 +158,30 @@ pub(super) fn classifier<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> 
 }
 
 impl Vectors {
-    /// A number for each vector.
+    fn new(kernel: Kernel, columns: usize, all: &[f64]) -> Self {
+        let count = all.len() / columns;
+        let by_columns = (0..columns).flat_map(|column| (0..count).map(move |at| all[at * columns + column]));
+        Self { kernel, columns, count, all: by_columns.collect() }
+    }
+
+    /// A number for each vector. Each adds its products in the order of the columns.
     fn kernels(&self, row: &[f64], out: &mut Vec<f64>) {
         out.clear();
-        let dot = |vector: &[f64]| row.iter().zip(vector).map(|(a, b)| a * b).sum::<f64>();
-        for vector in self.all.chunks_exact(self.columns) {
-            out.push(match self.kernel {
-                Kernel::Linear => dot(vector),
-                Kernel::Rbf(gamma) => {
-                    let square: f64 = row.iter().zip(vector).map(|(a, b)| (a - b) * (a - b)).sum();
-                    (-gamma * square).exp()
-                }
-                Kernel::Polynomial(gamma, coef0, degree) => (gamma * dot(vector) + coef0).powf(degree),
-                Kernel::Sigmoid(gamma, coef0) => (gamma * dot(vector) + coef0).tanh(),
-            });
+        out.resize(self.count, 0.0);
+        let is_distance = matches!(self.kernel, Kernel::Rbf(_));
+        for (value, column) in row.iter().zip(self.all.chunks_exact(self.count.max(1))) {
+            for (sum, other) in out.iter_mut().zip(column) {
+                *sum += if is_distance { (value - other) * (value - other) } else { value * other };
+            }
+        }
+        let each: &dyn Fn(f64) -> f64 = match self.kernel {
+            Kernel::Linear => return,
+            Kernel::Rbf(gamma) => &move |square| (-gamma * square).exp(),
+            Kernel::Polynomial(gamma, coef0, degree) => &move |dot| (gamma * dot + coef0).powf(degree),
+            Kernel::Sigmoid(gamma, coef0) => &move |dot| (gamma * dot + coef0).tanh(),
+        };
+        for value in out {
+            *value = each(*value);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
 use super::tree_ensemble;
 use super::values::Values;
-use crate::onnx::FullNode;
+use crate::onnx::{Classes, FullNode};
 use crate::tensor::DType;
 use crate::trees::{Ensemble, Rows};
 
@@ -70,11 +70,18 @@ pub(super) fn classifier<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> 
     let transform = transform(node)?;
     // Weights for the first class alone are those of the second one: what converters write for two classes.
     let is_one_score = count == 2 && sums.outputs == [0] && sums.base.len() < 2;
+    let are_usual = matches!(&labels, Classes::Strings(_)) || labels == Classes::Ints(vec![0, 1]);
     let decide = match (sums.outputs.len(), sums.base.len()) {
         _ if is_one_score && sums.is_positive => Decide::Probability,
         _ if is_one_score && transform == Transform::Logistic => Decide::Sigmoid,
+        _ if is_one_score && transform == Transform::Identity => Decide::Opposites,
+        // With scores for both classes ONNX Runtime looks at the second one, and calls classes 0 and 1 whatever they are
+        // called, unless they are texts. If all weights are positive, its answer is of no use.
+        (2, 0) if count == 2 && sums.is_complete && !sums.is_positive && are_usual => Decide::Second(transform),
         // A class that no leaf of a row names is not chosen by ONNX Runtime, even if all others are below 0.
-        (_, 0) if count > 2 && sums.is_complete && sums.outputs.len() == count => Decide::Largest(transform, count),
+        (2.., 0) if count > 2 && (sums.is_beyond_zero || sums.is_complete && sums.outputs.len() == count) => {
+            Decide::Largest(transform, count)
+        }
         (_, base) if count > 2 && base == count && sums.outputs.len() > 1 => Decide::Largest(transform, count),
         _ => return Err("scores whose meaning is not clear".to_owned()),
     };
