@@ -132,12 +132,15 @@ fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &Mo
         return Ok(Chosen::Runtime("onnxruntime, as asked for".to_owned()));
     }
     let native: std::result::Result<Box<dyn Engine>, String> = if NetworkEngine::is_network(facts) {
-        network(source, name, facts).map(|engine| Box::new(engine) as _)
-    } else {
-        match NativeEngine::unknown(facts) {
-            Some(unknown) => Err(unknown),
-            None => NativeEngine::of_graph(&content(source, name)?, facts, name).map(|engine| Box::new(engine) as _),
+        // A linear model of float64 is no network, but multiplies as one does.
+        match network(source, name, facts) {
+            Ok(engine) => Ok(Box::new(engine)),
+            Err(unknown) => rows(source, name, facts)?.map_err(|_| unknown),
         }
+    } else if facts.graph.nodes.iter().any(|node| node.domain == NativeEngine::DOMAIN) {
+        rows(source, name, facts)?
+    } else {
+        Err(format!("there is no operator of {}", NativeEngine::DOMAIN))
     };
     match native {
         Ok(engine) => Ok(Chosen::Native(engine)),
@@ -149,6 +152,18 @@ fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &Mo
             Ok(Chosen::Runtime(format!("onnxruntime, since glowplug's own engine cannot run it: {unknown}")))
         }
     }
+}
+
+/// An engine for a graph that looks at each row alone.
+fn rows(
+    source: ModelSource<'_>,
+    name: &str,
+    facts: &ModelFacts,
+) -> Result<std::result::Result<Box<dyn Engine>, String>> {
+    Ok(match NativeEngine::unknown(facts) {
+        Some(unknown) => Err(unknown),
+        None => NativeEngine::of_graph(&content(source, name)?, facts, name).map(|engine| Box::new(engine) as _),
+    })
 }
 
 fn network(source: ModelSource<'_>, name: &str, facts: &ModelFacts) -> std::result::Result<NetworkEngine, String> {

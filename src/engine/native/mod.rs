@@ -60,17 +60,17 @@ pub struct NativeEngine {
 }
 
 impl NativeEngine {
+    /// The domain of the operators for classical machine learning.
+    pub const DOMAIN: &str = graph::ML;
+
     /// What a graph has that [`Self::of_graph`] does not know, as far as the scan of the file tells.
     pub fn unknown(facts: &ModelFacts) -> Option<String> {
         let nodes = &facts.graph.nodes;
         if let Some(node) = nodes.iter().find(|node| !graph::knows(&node.operator, &node.domain)) {
             return Some(format!("the operator {} is not known", node.operator));
         }
-        if !nodes.iter().any(|node| node.domain == graph::ML) {
-            return Some("there is no operator of ai.onnx.ml".to_owned());
-        }
         let [version, ml_version] = versions(facts);
-        if !ML_VERSIONS.contains(&ml_version) {
+        if nodes.iter().any(|node| node.domain == graph::ML) && !ML_VERSIONS.contains(&ml_version) {
             return Some(format!("version {ml_version} of ai.onnx.ml is not known"));
         }
         if nodes.iter().any(|node| node.domain.is_empty()) && !VERSIONS.contains(&version) {
