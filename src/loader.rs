@@ -132,15 +132,13 @@ fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &Mo
         return Ok(Chosen::Runtime("onnxruntime, as asked for".to_owned()));
     }
     let native: std::result::Result<Box<dyn Engine>, String> = if NetworkEngine::is_network(facts) {
-        // A linear model of float64 is no network, but multiplies as one does.
+        // One that multiplies by a vector only is a linear model to the other engine.
         match network(source, name, facts) {
             Ok(engine) => Ok(Box::new(engine)),
             Err(unknown) => rows(source, name, facts)?.map_err(|_| unknown),
         }
-    } else if facts.graph.nodes.iter().any(|node| node.domain == NativeEngine::DOMAIN) {
-        rows(source, name, facts)?
     } else {
-        Err(format!("there is no operator of {}", NativeEngine::DOMAIN))
+        rows(source, name, facts)?
     };
     match native {
         Ok(engine) => Ok(Chosen::Native(engine)),

@@ -134,6 +134,8 @@ MODELS |= {
     "AdaBoostClassifier": lambda: of_sklearn(ensemble.AdaBoostClassifier(n_estimators=4, random_state=0), THREE),
     "BaggingClassifier": lambda: of_sklearn(ensemble.BaggingClassifier(FOREST, 3, random_state=0), TWO),
     "GaussianNB": lambda: of_sklearn(naive_bayes.GaussianNB(), THREE),
+    "PoissonRegressor": lambda: of_sklearn(linear_model.PoissonRegressor(), np.abs(NUMBERS)),
+    "TweedieRegressor": lambda: of_sklearn(linear_model.TweedieRegressor(power=1.5), np.abs(NUMBERS) + 1),
     "IsolationForest": lambda: of_sklearn(
         ensemble.IsolationForest(n_estimators=9, random_state=0), None, target_opset={"": 15, "ai.onnx.ml": 3}
     ),

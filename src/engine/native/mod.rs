@@ -60,9 +60,6 @@ pub struct NativeEngine {
 }
 
 impl NativeEngine {
-    /// The domain of the operators for classical machine learning.
-    pub const DOMAIN: &str = graph::ML;
-
     /// What a graph has that [`Self::of_graph`] does not know, as far as the scan of the file tells.
     pub fn unknown(facts: &ModelFacts) -> Option<String> {
         let nodes = &facts.graph.nodes;
@@ -70,7 +67,11 @@ impl NativeEngine {
             return Some(format!("the operator {} is not known", node.operator));
         }
         let [version, ml_version] = versions(facts);
-        if nodes.iter().any(|node| node.domain == graph::ML) && !ML_VERSIONS.contains(&ml_version) {
+        let is_classical = nodes.iter().any(|node| node.domain == graph::ML);
+        if !is_classical && !is_linear(facts) {
+            return Some("there is no operator of ai.onnx.ml".to_owned());
+        }
+        if is_classical && !ML_VERSIONS.contains(&ml_version) {
             return Some(format!("version {ml_version} of ai.onnx.ml is not known"));
         }
         if nodes.iter().any(|node| node.domain.is_empty()) && !VERSIONS.contains(&version) {
@@ -141,6 +142,15 @@ impl NativeEngine {
         }
         Ok(())
     }
+}
+
+/// Whether a graph is a linear model without any operator for classical machine learning: it multiplies, and by vectors only.
+fn is_linear(facts: &ModelFacts) -> bool {
+    let is_vector =
+        |name: &String| facts.graph.constants.iter().any(|constant| constant.name == *name && constant.dims.len() == 1);
+    let mut products =
+        facts.graph.nodes.iter().filter(|node| matches!(node.operator.as_str(), "MatMul" | "Gemm")).peekable();
+    products.peek().is_some() && products.all(|node| node.inputs.get(1).is_some_and(is_vector))
 }
 
 /// The versions of ONNX's own operators and of those for classical machine learning; 0 if the file does not say, or twice.
