@@ -6,6 +6,8 @@ import base64
 import gzip
 import io
 import json
+import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ import glowplug
 import models
 from glowplug.serve.http import CSV, JSON, NPY, Limits, Problem, Request, Response, from_base64
 from glowplug.serve.scoring import Measure, Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROW = [1.0] * 30
 BODY = json.dumps([ROW]).encode()
@@ -138,3 +143,21 @@ def test_time_is_bounded(scorer: Scorer) -> None:
     scorer.respond(Request("POST", "/", {}, BODY), timeout=60, measure=measure)
     assert measure.rows == 1
     assert measure.run_ns > 0
+
+
+@pytest.mark.parametrize("hook", ["before", "around"])
+def test_what_hooks_take_is_taken_from_the_time(hook: str) -> None:
+    def before(question: Any) -> Any:
+        time.sleep(0.05)
+        return question
+
+    def around(question: Any) -> Iterator[Any]:
+        scores = yield before(question)
+        return scores
+
+    hooks: dict[str, Any] = {hook: {"before": before, "around": around}[hook]}
+    scorer = Scorer(glowplug.load(models.mlp(hidden=10)), fallback="late", **hooks)
+    row = [[1.0] * 30]
+    assert scorer.score(row, timeout=0.04) == "late"
+    assert json.loads(scorer.respond(Request("POST", "/", {}, json.dumps(row).encode()), timeout=0.04).body) == "late"
+    assert len(scorer.score(row, timeout=60)) == 1

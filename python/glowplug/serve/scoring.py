@@ -136,7 +136,7 @@ class Scorer:
 
         Args:
             request: What came.
-            timeout: Seconds that are left for the run.
+            timeout: Seconds that are left for the run and what comes before it.
             measure: Is told what it took.
             call: What the platform says of the call, for `around`.
         """
@@ -181,14 +181,15 @@ class Scorer:
         question, has_header = self._question(body, kind)
         measure.read_ns += perf_counter_ns() - started
         if not self.has_hooks:
-            answer = self._predictions(body, kind, question, timeout, measure)
+            answer = self._predictions(body, kind, question, _left(timeout, started), measure)
         else:
             steps = self.steps(question, call)
 
             def predictions() -> Any:
+                left = _left(timeout, started)
                 if steps.rows is not None:
-                    return self._rows(steps.rows, timeout, measure)
-                return self._predictions(body, kind, question, timeout, measure)
+                    return self._rows(steps.rows, left, measure)
+                return self._predictions(body, kind, question, left, measure)
 
             answer = self._through(steps, measure, predictions)
         return _written(answer, wanted, has_header=has_header)
@@ -203,12 +204,12 @@ class Scorer:
         """
         from json import dumps, loads
 
-        measure = measure or Measure()
+        measure, started = measure or Measure(), perf_counter_ns()
 
         def predictions(rows: Any) -> Any:
             if rows is not None:
-                return self._rows(rows, timeout, measure)
-            return loads(self._json(dumps(data), timeout, measure))
+                return self._rows(rows, _left(timeout, started), measure)
+            return loads(self._json(dumps(data), _left(timeout, started), measure))
 
         try:
             if not self.has_hooks:
@@ -329,6 +330,11 @@ class Scorer:
         from json import loads
 
         return loads(self._json(body, timeout, measure))
+
+
+def _left(timeout: float | None, started_ns: int) -> float | None:
+    """Seconds that are left of `timeout` since then; less than none is for the core to refuse."""
+    return None if timeout is None else timeout - (perf_counter_ns() - started_ns) / 1e9
 
 
 def _written(answer: Any, wanted: str, *, has_header: bool) -> tuple[str, bytes]:
