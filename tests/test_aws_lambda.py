@@ -20,6 +20,7 @@ import glowplug
 import models
 from glowplug.lab.runtime_api import RuntimeApi, RuntimeGoneError
 from glowplug.serve.aws_lambda import Handler, handler
+from glowplug.serve.http import Problem, Response
 from lambda_events import event_bridge, http_api, load_balancer, rest_api
 from test_runtime_api import client
 
@@ -114,6 +115,23 @@ def test_answers_of_functions_that_are_bytes() -> None:
         answer = scored(web(ROWS), context())
         assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
         assert base64.b64decode(answer["body"]) == picture
+
+
+def test_answers_with_a_status_of_ones_own() -> None:
+    @handler(glowplug.load(models.mlp(hidden=20)), warm=0)
+    def scored(question: Any) -> Any:
+        if not question:
+            raise Problem(404, "no such payment", payment="x")
+        found = yield question
+        return Response(201, {"content-type": "text/plain", "set-cookie": "seen=1"}, str(len(found)).encode())
+
+    for web in WEB.values():
+        answer = scored(web(ROWS), context())
+        assert (answer["statusCode"], answer["body"]) == (201, "2")
+        headers = answer.get("headers") or answer["multiValueHeaders"]
+        assert headers["set-cookie"] in ("seen=1", ["seen=1"])
+        missing = scored(web("[]"), context())
+        assert (missing["statusCode"], json.loads(missing["body"])["payment"]) == (404, "x")
 
 
 PROBLEMS: dict[str, tuple[str | bytes | None, dict[str, str], int]] = {

@@ -254,3 +254,78 @@ fn split(value: Value, sizes: &[usize]) -> Option<Vec<Value>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::DType;
+
+    fn input(shape: &[i64], elements: Elements) -> InputTensor {
+        InputTensor { index: 0, shape: Shape::from_slice(shape), elements }
+    }
+
+    fn bytes(bytes: &[u8]) -> Elements {
+        let mut buffer = Buffer::default();
+        buffer.grow(bytes.len()).copy_from_slice(bytes);
+        Elements::Owned(buffer)
+    }
+
+    fn texts(texts: &[&str]) -> Elements {
+        Elements::Strings(texts.iter().copied().collect())
+    }
+
+    /// Shape and elements.
+    fn shown(value: &Value) -> String {
+        match value {
+            Value::Tensor(tensor) => format!("{:?} {:?}", &tensor.shape[..], tensor.storage.bytes()),
+            Value::Strings(shape, strings) => format!("{:?} {:?}", &shape[..], strings.iter().collect::<Vec<_>>()),
+            Value::Sequence(values) => values.iter().map(shown).collect::<Vec<_>>().join("; "),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn tensor(shape: &[i64], bytes: &[u8]) -> Value {
+        let storage = Box::new(bytes.to_vec());
+        Value::Tensor(EngineTensor { dtype: DType::Uint8, shape: Shape::from_slice(shape), storage })
+    }
+
+    #[test]
+    fn tensors_are_joined_by_rows() {
+        let parts = [input(&[1, 2], bytes(&[1, 2])), input(&[2, 2], bytes(&[3, 4, 5, 6]))];
+        let joined = join(parts.iter()).unwrap();
+        let Elements::Owned(buffer) = &joined.elements else { panic!() };
+        assert_eq!((&joined.shape[..], buffer.as_bytes()), (&[3, 2][..], &[1, 2, 3, 4, 5, 6][..]));
+        let parts = [input(&[1], texts(&["a"])), input(&[2], texts(&["", "b"]))];
+        let Elements::Strings(strings) = join(parts.iter()).unwrap().elements else { panic!() };
+        assert_eq!(strings.iter().collect::<Vec<_>>(), ["a", "", "b"]);
+        let parts = [input(&[1], texts(&["a"])), input(&[1], bytes(&[1]))];
+        assert!(join(parts.iter()).is_none());
+        assert!(join([].iter()).is_none());
+    }
+
+    #[test]
+    fn values_are_cut_by_rows() {
+        let strings =
+            |shape: &[i64], texts: &[&str]| Value::Strings(Shape::from_slice(shape), texts.iter().copied().collect());
+        let cases = [
+            (tensor(&[3, 2], &[1, 2, 3, 4, 5, 6]), Some(["[1, 2] [1, 2]", "[2, 2] [3, 4, 5, 6]"])),
+            (tensor(&[3], &[1, 2, 3]), Some(["[1] [1]", "[2] [2, 3]"])),
+            (tensor(&[3, 0], &[]), Some(["[1, 0] []", "[2, 0] []"])),
+            (strings(&[3, 1], &["a", "b", "c"]), Some([r#"[1, 1] ["a"]"#, r#"[2, 1] ["b", "c"]"#])),
+            (
+                Value::Sequence(vec![tensor(&[1], &[1]), tensor(&[1], &[2]), tensor(&[1], &[3])]),
+                Some(["[1] [1]", "[1] [2]; [1] [3]"]),
+            ),
+            (tensor(&[2, 3], &[1, 2, 3, 4, 5, 6]), None),
+            (tensor(&[], &[1]), None),
+            (strings(&[2], &["a", "b"]), None),
+            (Value::Sequence(vec![]), None),
+            (Value::Absent, None),
+        ];
+        for (value, expected) in cases {
+            let name = shown(&value);
+            let found = split(value, &[1, 2]).map(|parts| parts.iter().map(shown).collect::<Vec<_>>());
+            assert_eq!(found, expected.map(|parts| parts.map(str::to_owned).to_vec()), "{name}");
+        }
+    }
+}

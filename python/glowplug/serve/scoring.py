@@ -82,7 +82,7 @@ class Scorer:
         method: What a prediction is; see `Model.predict_json`.
         before: Makes rows, as for `Model.predict_rows`, of a question: what its JSON holds, a list of rows of CSV (dicts
             if there is a header), or an array. Without it the question itself is scored.
-        after: Makes the answer of the predictions and the question.
+        after: Makes the answer of the predictions and the question: plain Python, bytes, or to requests also a `Response`.
         around: Both in one: a generator function of the question that yields rows, gets their predictions for them, and
             returns the answer. See `glowplug.serve.hooks.Steps`.
         limits: What is too large to be looked at.
@@ -149,13 +149,12 @@ class Scorer:
             body = decoded(request.body, headers.get("content-encoding"), self.limits)
             kind = media_type(headers.get("content-type"))
             wanted = wanted_type(headers.get("accept"), kind)
-            form, answer = self.answer(body, kind, wanted, timeout=timeout, measure=measure, call=call)
+            return self.answer(body, kind, wanted, timeout=timeout, measure=measure, call=call)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             measure.error = error
             if isinstance(error, DeadlineExceeded) and self.fallback is not NO_FALLBACK:
                 return Response(200, {"content-type": JSON, "glowplug-fallback": "deadline"}, json_bytes(self.fallback))
             return self.problem(error).response()
-        return Response(200, {"content-type": form}, answer)
 
     def answer(
         self,
@@ -166,17 +165,17 @@ class Scorer:
         timeout: float | None = None,
         measure: Measure,
         call: Any = None,
-    ) -> tuple[str, bytes]:
+    ) -> Response:
         """Score a body of the media type `kind`.
 
         Returns:
-            The media type and the bytes of the answer. It is `wanted`, or JSON where that cannot hold the answer.
+            The answer, of the media type `wanted`, or JSON where that cannot hold it. A hook's `Response` is left as it is.
 
         Raises:
             Problem, GlowplugError: As the model and the hooks have it.
         """
         if kind == JSON and wanted == JSON and not self.has_hooks:
-            return JSON, self._json(body, timeout, measure)
+            return Response(200, {"content-type": JSON}, self._json(body, timeout, measure))
         started = perf_counter_ns()
         question, has_header = self._question(body, kind)
         measure.read_ns += perf_counter_ns() - started
@@ -192,7 +191,10 @@ class Scorer:
                 return self._predictions(body, kind, question, left, measure)
 
             answer = self._through(steps, measure, predictions)
-        return _written(answer, wanted, has_header=has_header)
+            if isinstance(answer, Response):
+                return answer
+        form, text = _written(answer, wanted, has_header=has_header)
+        return Response(200, {"content-type": form}, text)
 
     def score(
         self, data: Any, *, timeout: float | None = None, measure: Measure | None = None, call: Any = None
