@@ -470,7 +470,7 @@ IMPORTS: dict[str, set[str]] = {
     "lab.sizes": set(),
     "lab.bytecode": set(),
     "lab.clocks": set(),
-    "lab.measure": {"lab.bytecode", "lab.clocks", "lab.limits", "lab.runtime", "lab.sizes", "lab.split"},
+    "lab.measure": {"lab.bytecode", "lab.clocks", "lab.limits", "lab.runtime", "lab.sizes", "lab.split", "registry"},
     "lab.report": set(),
     "lab.command": {"errors", "lab.facts", "lab.handlers", "lab.measure", "lab.report", "lab.runtime"},
     # Run in the function's process, by their paths.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import py_compile
 import subprocess
 import sys
 import time
 import tomllib
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import Any
 
 import pytest
@@ -100,6 +102,38 @@ def test_group_that_holds_processes_gives_way_to_its_parent(tmp_path: Path) -> N
     assert limits.cpu_held
     assert list(folder.iterdir()) == [folder / "cgroup.subtree_control"], "what was made in vain is gone"
     assert any(path.is_dir() for path in (tmp_path / "parent").iterdir() if path != folder)
+
+
+class Reluctant(Limits):
+    """Where a folder does not have the CPU controller, as a user's session often has not."""
+
+    without: str
+
+    def _hold(self, controller: str, version: int, folder: Path) -> None:
+        assert version == 2
+        if controller == "cpu" and folder.parent.name in self.without.split():
+            raise OSError(2, "No such file or directory")
+        # As the kernel's folders, ours are empty.
+
+
+@pytest.mark.parametrize(
+    ("without", "cpu_held", "at"),
+    [("own", True, "parent"), ("own parent", True, "top"), ("own parent top", False, "own")],
+)
+def test_a_group_with_all_controllers_is_looked_for(tmp_path: Path, without: str, cpu_held: bool, at: str) -> None:
+    top = tmp_path / "top"
+    own = top / "parent" / "own"
+    own.mkdir(parents=True)
+    (top / "cgroup.controllers").write_text("cpu memory\n")
+    places = machine(tmp_path, ["cgroup2 {}/top cgroup2 rw 0 0"], ["0::/parent/own"])
+    kind = type("Kind", (Reluctant,), {"without": without})
+    limits = kind(512, None, 20_000, places)
+    assert (limits.cpu_held, limits.memory_held) == (cpu_held, True)
+    assert ("No such file" in limits.why_not) is not cpu_held
+    (group,) = top.rglob("glowplug-lab-*")
+    assert group.parent.name == at
+    limits.close()
+    assert not group.exists()
 
 
 PLACES = {
@@ -229,6 +263,8 @@ NAMES = {
     "def lambda_handler(event, context): pass": "function.lambda_handler",
     "def lambda_handler(a, b): pass\ndef handler(a, b): pass": "function.handler",
     "from elsewhere import score as handler": "function.handler",
+    "from elsewhere import handler\nlambda_handler = handler('model')": "function.lambda_handler",
+    "from elsewhere import handler\n@handler('model')\ndef lambda_handler(rows): yield": "function.lambda_handler",
     "handler = make()": "function.handler",
     "handler: object = make()": "function.handler",
     "class handler: pass": "function.handler",
@@ -372,19 +408,27 @@ def test_sizes_of_a_folder_that_is_packed_whole(tmp_path: Path) -> None:
 
 
 def test_modules_without_byte_code(tmp_path: Path) -> None:
-    source, other = tmp_path / "a.py", tmp_path / "b.py"
-    source.write_text("x = 1\n" * 2000)
-    other.write_text("y = 1\n")
-    (tmp_path / "b.pyc").touch()
-    nodes = [
-        {"kind": "import", "name": "a", "file": str(source), "cached": str(tmp_path / "a.pyc")},
-        {"kind": "import", "name": "b", "file": str(other), "cached": str(tmp_path / "b.pyc")},
-        {"kind": "import", "name": "c", "file": str(tmp_path / "c.so"), "cached": None},
+    nodes: list[dict[str, Any]] = [
+        {"kind": "import", "name": "extension", "file": str(tmp_path / "extension.so"), "cached": None},
         {"kind": "import", "name": "gone", "file": str(tmp_path / "gone.py"), "cached": str(tmp_path / "gone.pyc")},
         {"kind": "code", "name": "init", "file": None},
     ]
+    modes = {
+        "none": None,
+        "stamped": PycInvalidationMode.TIMESTAMP,
+        "stale": PycInvalidationMode.TIMESTAMP,
+        "hashed": PycInvalidationMode.UNCHECKED_HASH,
+    }
+    for name, mode in modes.items():
+        source, cached = tmp_path / f"{name}.py", tmp_path / f"{name}.pyc"
+        source.write_text("x = 1\n" * 2000)
+        if mode is not None:
+            py_compile.compile(str(source), str(cached), invalidation_mode=mode)
+        if name in {"stale", "hashed"}:
+            os.utime(source, (0, 0))
+        nodes.append({"kind": "import", "name": name, "file": str(source), "cached": str(cached)})
     got = compiled({"nodes": nodes})
-    assert got.modules == ("a", "gone")
+    assert got.modules == ("gone", "none", "stale")
     assert got.seconds > 0
 
 

@@ -96,6 +96,8 @@ def _only(text: str, path: Path) -> str:
         # The runtime client says it better.
         return USUAL[0]
     names: dict[str, None] = {}
+    # `from glowplug.serve.aws_lambda import handler` is what makes the function, not the function.
+    imported_names: dict[str, None] = {}
     for statement in body:
         match statement:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
@@ -105,12 +107,13 @@ def _only(text: str, path: Path) -> str:
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names[name] = None
             case ast.ImportFrom(names=imported):
-                names |= {alias.asname or alias.name: None for alias in imported}
+                imported_names |= {alias.asname or alias.name: None for alias in imported}
             case _:
                 pass
-    for name in USUAL:
-        if name in names:
-            return name
+    for given in (names, imported_names):
+        for name in USUAL:
+            if name in given:
+                return name
     functions = [statement.name for statement in body if isinstance(statement, ast.FunctionDef)]
     example = functions[-1] if functions else "function"
     problem = (

@@ -164,30 +164,41 @@ class Limits:
 
     def _make(self, place: Hierarchy) -> None:
         wanted = place.controllers - set(self._folders)
+        if not wanted:
+            return
         for parent in place.parents:
             _sweep(parent)
         problem: OSError | None = None
-        for folder in (parent / self._name for parent in place.parents if wanted):
-            try:
-                folder.mkdir(exist_ok=True)
-            except OSError as error:
-                problem = problem or error
-                continue
-            held = set()
-            for controller in sorted(wanted):
-                try:
-                    self._hold(controller, place.version, folder)
-                    held.add(controller)
-                except OSError as error:
-                    problem = problem or error
-            if not held:
-                with suppress(OSError):
-                    folder.rmdir()
-                continue
-            self._folders |= dict.fromkeys(held, (place.version, folder))
-            return
-        if problem is not None:
+        best: tuple[set[str], Path] = (set(), Path())
+        for folder in (parent / self._name for parent in place.parents):
+            held, refused = self._try(folder, place.version, wanted)
+            problem = problem or refused
+            # A process is in one group of version 2, so one that has all controllers is worth looking for.
+            loser = folder
+            if len(held) > len(best[0]):
+                loser, best = best[1], (held, folder)
+            if loser.name == self._name:
+                _remove(loser)
+            if best[0] == wanted:
+                break
+        self._folders |= dict.fromkeys(best[0], (place.version, best[1]))
+        if problem is not None and best[0] != wanted:
             raise problem
+
+    def _try(self, folder: Path, version: int, wanted: frozenset[str]) -> tuple[set[str], OSError | None]:
+        """Make a group; gives the controllers that it has, and why others are not among them."""
+        held, problem = set[str](), None
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            return held, error
+        for controller in sorted(wanted):
+            try:
+                self._hold(controller, version, folder)
+                held.add(controller)
+            except OSError as error:
+                problem = error
+        return held, problem
 
     def _hold(self, controller: str, version: int, folder: Path) -> None:
         """Prove that the file of the limit may be written; for memory, write it."""

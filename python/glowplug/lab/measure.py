@@ -16,6 +16,7 @@ from glowplug.lab.limits import throttled
 from glowplug.lab.runtime import FailedError, Failure, Runtime, Settings
 from glowplug.lab.sizes import Size, size_of, vendored
 from glowplug.lab.split import Spent, packages, parts, stretch
+from glowplug.registry import resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -284,17 +285,14 @@ class Lab:
 
     def _notes(self) -> list[str]:
         notes = []
-        busy, here = (
-            self._load,
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        )
+        busy, here = self._load, float(resources()["cpus"])
         large = [memory for memory in self._plan.memory_mb if self._facts.cpus(memory) > here]
         if large:
             names = ", ".join(map(str, large))
-            notes.append(f"this machine lets us use {here} CPUs, fewer than come with {names} MB")
+            notes.append(f"this machine lets us use {here:g} CPUs, fewer than come with {names} MB")
         if busy > here:
             notes.append(
-                f"this machine was busy (load {busy:.1f} on {here} CPUs): times are too long, CPU times and their ratios "
+                f"this machine was busy (load {busy:.1f} on {here:g} CPUs): times are too long, CPU times and their ratios "
                 "hold; --no-limits leaves waiting for others out"
             )
         return notes

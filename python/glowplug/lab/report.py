@@ -179,8 +179,9 @@ def _of_package(one: Package, report: Report) -> Iterator[str]:
     if one.compiled is not None and one.compiled.seconds > NOTICED:
         count, took = len(one.compiled.modules), number(one.compiled.seconds * 1e3)
         modules = f"{count} modules have" if count > 1 else f"{one.compiled.modules[0]} has"
-        yield f"  {modules} no byte code and must be compiled at every start, {took} ms of CPU"
-        yield "    fix: python -m compileall -q FOLDER, with Lambda's version of Python, before it is packed"
+        yield f"  {modules} no byte code that fits, and must be compiled at every start, {took} ms of CPU"
+        yield "    fix: python -m compileall -q --invalidation-mode unchecked-hash FOLDER, with Lambda's version of Python,"
+        yield "    before it is packed: a zip file rounds the time stamps that byte code has otherwise"
     for measured in report.measured:
         if measured.handler == one.handler and measured.first is not None:
             late = [
