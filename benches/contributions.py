@@ -76,7 +76,8 @@ def main() -> None:
                 row["µs a row"] = got["glowplug"] * 1e6 / size
                 row["× library"] = got[subject.library] / got["glowplug"]
                 found.append(row | {"repeat": f"contributions.py --models {key}"})
-    harness.record("contributions", "Why this score: contributions of features", __doc__ or "", found)
+    title = "Why this score: contributions of features"
+    harness.record("contributions", title, __doc__ or "", found, keep=arguments.clock == "wall")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ PACKAGES = (
 )
 
 Call = Callable[[], object]
-#: `--clock cpu` counts this process's CPU time instead, which others at work on the machine distort less.
+#: `--clock cpu` counts this process's CPU time instead, which others at work on the machine distort less; the page does not
+#: take these.
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -167,10 +168,12 @@ def machine() -> dict[str, str]:
     return facts
 
 
-def record(name: str, title: str, note: str, rows: list[dict[str, Any]]) -> None:
+def record(name: str, title: str, note: str, rows: list[dict[str, Any]], *, keep: bool = True) -> None:
     """Print a measure's rows as a table, and keep them for the report; rows of models not measured this time stay."""
     print(f"\n{title}")
     print(as_text(rows))
+    if not keep:
+        return
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"measures": {}}
     results["machine"] = machine()
     measured = {row.get("model") for row in rows}

@@ -155,15 +155,16 @@ def main() -> None:
     narrow = os.environ.get("GLOWPLUG_INSTRUCTIONS") == "avx2"
     assert not (narrow and has_avx512()), "kernels are not held to AVX2"
     keys = arguments.models or list(NARROW if narrow else tree_models.SHAPES)
+    keep = arguments.clock == "wall"
     by_library: dict[str, list[dict[str, Any]]] = {}
     for key in keys:
         by_library.setdefault(tree_models.SHAPES[key].library, []).extend(of_subject(key, arguments))
     if narrow:
         rows = [row for found in by_library.values() for row in found]
-        harness.record("trees avx2", "Trees with AVX2 instead of AVX-512", __doc__ or "", rows)
+        harness.record("trees avx2", "Trees with AVX2 instead of AVX-512", __doc__ or "", rows, keep=keep)
         return
     for library, rows in by_library.items():
-        harness.record(MEASURES[library], f"Trees of {library}", __doc__ or "", rows)
+        harness.record(MEASURES[library], f"Trees of {library}", __doc__ or "", rows, keep=keep)
     again = [key for key in keys if key in NARROW]
     if again and has_avx512():
         flags = ["--models", *again, "--most", str(arguments.most), "--clock", arguments.clock]
