@@ -265,6 +265,55 @@ LOOKALIKES = [
 ]
 
 
+# --- own files of tree libraries ---------------------------------------------------------------------------
+
+LIGHTGBM = b"tree\nmax_feature_idx=%d\nnum_tree_per_iteration=1\nobjective=regression\n\nTree=0\n"
+DUMP = b'{"name": "tree", "max_feature_idx": 1, "num_tree_per_iteration": 1, "tree_info": [{"tree_structure": %s}]}'
+CATBOOST = b'{"features_info": %s, "oblivious_trees": [%s], "scale_and_bias": [1, [0]]}'
+FLOATS = b'{"float_features": [{"feature_index": 0, "flat_feature_index": 0}]}'
+
+
+def glow(body: bytes = b"", length: int | None = None, **head: Any) -> bytes:
+    """A file of glowplug's own format whose head claims what it likes."""
+    claims = dict.fromkeys(("trees", "nodes", "splits", "sets", "words", "cover_bytes", "has_leaf_numbers"), 0)
+    claims |= {"features": 2, "outputs": 1, "width": 1, "feature_bytes": 2, "threshold_bytes": 4, "leaf_bytes": 4}
+    claims |= {"divisor": 1, "adds_as_float32": 0}
+    texts = {"body": "trees", "link": "identity", "choice": "none", "input": "float32", "output": "float64"}
+    text = json.dumps(claims | texts | {"start": [0.0]} | head).encode()
+    text += b" " * (-len(text) % 8)
+    size = len(text) if length is None else length
+    return b"GLOWTREE" + (1).to_bytes(4, "little") + size.to_bytes(4, "little") + text + body
+
+
+TREE_FILES = [
+    content("lightgbm_without_trees", LIGHTGBM % 1),
+    content("lightgbm_of_many_leaves", LIGHTGBM % 1 + b"num_leaves=4000000000\nleaf_value=1\nend of trees\n"),
+    content("lightgbm_child_cycle", LIGHTGBM % 1 + b"num_leaves=2\nleaf_value=1 2\nsplit_feature=0\nthreshold=0\n"
+            b"decision_type=2\nleft_child=0\nright_child=-1\nend of trees\n", MODEL, "node"),
+    content("lightgbm_linear_counts", LIGHTGBM % 1 + b"num_leaves=1\nleaf_value=1\nis_linear=1\nleaf_const=1\n"
+            b"num_features=18446744073709551615\nleaf_features=\nleaf_coeff=\nend of trees\n", MODEL, "linear leaves"),
+    content("lightgbm_json_deep", DUMP.split(b"%s")[0] + b'{"left_child":' * 1_000_000, MODEL, "deeper"),
+    content("lightgbm_json_skipped_deep", DUMP % (b'{"other": ' + b"[" * 1_000_000), MODEL),
+    content("lightgbm_json_large_set", DUMP % b'{"threshold": "4294967295", "decision_type": "==", "split_index": 0}'),
+    content("lightgbm_json_leaf_numbers", DUMP % b'{"leaf_value": 1, "leaf_index": 4294967295}', MODEL),
+    content("catboost_deep", b'{"features_info": ' + b'{"a": ' * 1_000_000, MODEL, "deeper"),
+    content("catboost_many_splits", CATBOOST % (FLOATS, b'{"leaf_values": [1], "splits": [%s]}' % b",".join(
+        [b'{"split_type": "FloatFeature", "border": 1, "float_feature_index": 0}'] * 1000)), MODEL, "1000 splits"),
+    content("catboost_far_feature", CATBOOST % (FLOATS.replace(b'flat_feature_index": 0', b'flat_feature_index": 2147483646'),
+            b""), MODEL, "count the features"),
+    content("catboost_without_features", CATBOOST % (b"{}", b""), MODEL),
+    content("glow_cut", b"GLOWTREE", MODEL, "head"),
+    content("glow_long_head", glow(length=2**32 - 8), MODEL, "head"),
+    content("glow_version", b"GLOWTREE" + b"\x09" + bytes(100), UNSUPPORTED, "version 9"),
+    content("glow_many_trees", glow(trees=2**31 - 1, nodes=2**31 - 1), MODEL, "2147483647 times 4"),
+    content("glow_many_nodes", glow(trees=1, nodes=2**32 - 1, splits=2**31 - 1), MODEL, "expected"),
+    content("glow_many_outputs", glow(outputs=2**31), MODEL, "outputs"),
+    content("glow_empty_tree", glow(bytes(24), trees=1, nodes=1), MODEL, "not complete"),
+    content("glow_open_tree", glow((1).to_bytes(8, "little") + b"\x01" + bytes(15), trees=1, nodes=1), MODEL),
+    content("glow_deep_head", glow(start=json.loads("[" * 900 + "]" * 900)), MODEL, "deeper"),
+]  # fmt: skip
+
+
 # --- damage in transit --------------------------------------------------------------------------------------
 
 
@@ -1154,6 +1203,7 @@ OPTIONS = [
 CASES = [
     *SOURCES,
     *LOOKALIKES,
+    *TREE_FILES,
     *DAMAGE,
     *WIRE,
     *TENSORS,

@@ -17,7 +17,8 @@ pub fn looks_like(head: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"\x93NUMPY", "a NumPy array", "pass the path of the .onnx file"),
     ];
     const PICKLE: &str = "a Python pickle";
-    const PICKLE_FIX: &str = "convert the model to ONNX, for example with skl2onnx";
+    const PICKLE_FIX: &str =
+        "convert the estimator with `glowplug.convert.from_sklearn`, or the model to ONNX, for example with skl2onnx";
     let marked = MARKS.iter().find(|(mark, ..)| head.starts_with(mark));
     if let Some((_, what, fix)) = marked {
         return Some((what, fix));
@@ -30,7 +31,7 @@ pub fn looks_like(head: &[u8]) -> Option<(&'static str, &'static str)> {
             "the download answered with a page instead of the model; check its URL and credentials",
         ))
     } else if text.starts_with(b"{") || text.starts_with(b"[") {
-        Some(("JSON text", "pass the path of the .onnx file"))
+        Some(("JSON text of no tree library that is known", "pass the path of the model's own file"))
     } else if head.len() >= 8 && head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
         Some(("plain text", "pass the path of the .onnx file"))
     } else {
