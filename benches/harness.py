@@ -33,6 +33,8 @@ PACKAGES = (
     "tl2cgen",
     "lleaves",
     "orjson",
+    "starlette",
+    "uvicorn",
 )
 
 Call = Callable[[], object]
