@@ -253,6 +253,11 @@ impl Session {
         self.threads.rows
     }
 
+    /// How many rows the engine computes at once, if it has a mind of its own about it.
+    pub fn block(&self) -> Option<u64> {
+        self.engine.block().map(|rows| rows as u64)
+    }
+
     /// What calls took that were one run.
     pub fn pace(&self) -> &Pace {
         &self.pace

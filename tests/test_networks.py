@@ -369,6 +369,34 @@ def test_ids_are_looked_up(dtype: str) -> None:
     same(model.predict(ids), peer(content).run(None, {"ids": ids})[0])
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("kind", ["each once", "one twice", "one used before", "one turned"])
+def test_what_is_looked_up_is_joined(axis: int, kind: str) -> None:
+    """Entries go straight to where they are joined, unless somebody else needs them."""
+    random = np.random.default_rng(4)
+    node = helper.make_node
+    nodes = [node("Gather", ["one", "ids"], ["a"]), node("Gather", ["two", "ids"], ["b"])]
+    joined = {"one twice": ["a", "b", "a"], "one used before": ["a", "b", "r"], "one turned": ["b", "t"]}
+    names = joined.get(kind, ["b", "a"])
+    if "r" in names:
+        nodes.append(node("Sigmoid", ["a"], ["r"]))
+    if "t" in names:
+        nodes.append(node("Transpose", ["a"], ["t"], perm=[0, 2, 1]))
+    width = 3 * len(names)
+    nodes += [
+        node("Concat", names, ["c"], axis=axis), node("Flatten", ["c"], ["f"]), node("MatMul", ["f", "w"], ["y"])
+    ]  # fmt: skip
+    weights = [constant(name, random.normal(size=(50, 3)), "float32") for name in ("one", "two")]
+    weights.append(constant("w", random.normal(size=(3 * width, 2)), "float32"))
+    outputs = [value("y", shape=("N", 2)), value("c", shape=("N", *((width, 3) if axis == 1 else (3, width))))]
+    content = model_bytes(graph(nodes, [value("ids", "int64", ("N", 3))], outputs, weights))
+    ids = random.integers(-50, 50, (700, 3))
+    for got, want in zip(
+        glowplug.load(content, engine="native").run(ids).values(), peer(content).run(None, {"ids": ids}), strict=True
+    ):
+        same(got, want)
+
+
 @pytest.mark.parametrize("wrong", [400, -401, 2**63 - 1, -(2**63)])
 def test_ids_beyond_the_table_are_errors(wrong: int) -> None:
     model = glowplug.load(embedding(), engine="native")

@@ -20,6 +20,9 @@ const WORTH_A_THREAD: Duration = Duration::from_micros(60);
 const PIECES_PER_THREAD: u64 = 4;
 const PIECE_TIME: Duration = Duration::from_micros(400);
 
+/// The smallest part of an engine's block that is worth a piece, for threads to end together.
+const LEAST_OF_BLOCK: u64 = 4;
+
 /// Why a batch could not be run in pieces.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -130,7 +133,14 @@ impl<'a> Pieces<'a> {
             let left = self.end.saturating_sub(self.next.load(Ordering::Relaxed)) as u64;
             // Towards the end, smaller pieces let all threads end together.
             let fair = if threads == 1 { left } else { left.div_ceil(threads as u64) };
-            let size = self.session.piece_pace().next_piece(most.min(fair.max(1)));
+            let size = match self.session.block() {
+                Some(block) => {
+                    // Few rows take longer each, and more than a block only save calls.
+                    let least = block.min(fair.max(block / LEAST_OF_BLOCK)).max(1);
+                    (most.min(fair) / block * block).max(least)
+                }
+                None => self.session.piece_pace().next_piece(most.min(fair.max(1))),
+            };
             let start = self.next.fetch_add(usize::try_from(size).unwrap_or(usize::MAX), Ordering::Relaxed);
             if start >= self.end {
                 break;

@@ -114,24 +114,40 @@ impl Panels {
         }
     }
 
-    /// Makes it a matrix `[depth, columns]` whose element is `get(depth, column)`, without a bias. Used again and again,
-    /// it allocates only while it grows.
-    pub fn fill(&mut self, depth: usize, columns: usize, get: impl Fn(usize, usize) -> f32) {
+    /// Makes it a matrix `[depth, columns]`, without a bias, whose numbers lie elsewhere: from one depth to the next `down`
+    /// apart, and `across` from one column to the next. Used again and again, it allocates only while it grows.
+    ///
+    /// # Panics
+    /// If the numbers are too few.
+    pub fn fill(&mut self, depth: usize, columns: usize, numbers: &[f32], (down, across): (usize, usize)) {
         let padded = columns.next_multiple_of(NARROW);
-        (self.depth, self.columns) = (depth, columns);
+        (self.depth, self.columns, self.has_bias) = (depth, columns, false);
         if self.data.len() < padded * depth + LINE {
             self.data = vec![0.0; padded * depth + LINE];
             self.start = self.data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         }
-        self.bias.clear();
+        // Nobody but this function fills what has been filled before.
         self.bias.resize(padded, 0.0);
+        if depth == 0 {
+            return;
+        }
         let start = self.start;
         for first in (0..columns).step_by(WIDE) {
             let (width, count) = (width_at(first, columns), WIDE.min(columns - first));
             let panel = &mut self.data[start + first * depth..][..width * depth];
-            for (at, line) in panel.chunks_exact_mut(width).enumerate() {
-                for (column, to) in line[..count].iter_mut().enumerate() {
-                    *to = get(at, first + column);
+            if across == 1 {
+                for (at, line) in panel.chunks_exact_mut(width).enumerate() {
+                    line[..count].copy_from_slice(&numbers[at * down + first..][..count]);
+                }
+                continue;
+            }
+            for column in 0..count {
+                let from = &numbers[(first + column) * across..][..=(depth - 1) * down];
+                let to = panel[column..].iter_mut().step_by(width);
+                if down == 1 {
+                    to.zip(from).for_each(|(to, from)| *to = *from);
+                } else {
+                    to.zip(from.iter().step_by(down)).for_each(|(to, from)| *to = *from);
                 }
             }
         }

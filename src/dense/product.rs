@@ -6,9 +6,11 @@ use super::instructions::Instructions;
 use super::panels::{Panels, WIDE};
 use super::tile::{MOST_ROWS, Tile};
 
-/// Steps of the depth whose part of a panel stays in the first cache while all rows pass it.
-const DEPTH: usize = 256;
-/// Below so many rows a panel is read once anyway, and its whole depth is taken at once.
+/// Steps of the depth whose part of a panel stays in the second cache while rows pass it.
+const DEPTH: usize = 1024;
+/// Floats of rows that stay in the second cache while panels pass them.
+const NEAR: usize = 1 << 18;
+/// Below so many rows a panel is read once or twice, and its whole depth is taken at once.
 const FEW_ROWS: usize = 2 * MOST_ROWS;
 
 /// Rows of numbers: row `i` is `numbers[i * stride..][..depth]`.
@@ -80,23 +82,28 @@ impl Instructions {
             }
             return;
         }
-        let step = if operand.rows <= FEW_ROWS { depth } else { DEPTH };
-        for at in (0..depth).step_by(step) {
-            let steps = step.min(depth - at);
+        // Panels one after the other, each passed by all rows: so sums are finished, and written, at once.
+        let fit = (NEAR / depth / MOST_ROWS * MOST_ROWS).max(FEW_ROWS);
+        for first in (0..operand.rows).step_by(fit) {
+            let rows = fit.min(operand.rows - first);
+            let step = if rows <= FEW_ROWS { depth } else { DEPTH };
             for panel in panels.clone().map(|number| weights.panel(number)) {
-                for row in (0..operand.rows).step_by(MOST_ROWS) {
-                    self.tile(Tile {
-                        rows: &operand.numbers[row * operand.stride + at..],
-                        stride: operand.stride,
-                        count: MOST_ROWS.min(operand.rows - row),
-                        weights: &panel.weights[at * panel.width..][..steps * panel.width],
-                        width: panel.width,
-                        bias: (at == 0).then_some(panel.bias),
-                        relu: relu && at + steps == depth,
-                        to: &mut to[row * to_stride + panel.first - start..],
-                        to_stride,
-                        columns: panel.columns,
-                    });
+                for at in (0..depth).step_by(step) {
+                    let steps = step.min(depth - at);
+                    for row in (first..first + rows).step_by(MOST_ROWS) {
+                        self.tile(Tile {
+                            rows: &operand.numbers[row * operand.stride + at..],
+                            stride: operand.stride,
+                            count: MOST_ROWS.min(first + rows - row),
+                            weights: &panel.weights[at * panel.width..][..steps * panel.width],
+                            width: panel.width,
+                            bias: (at == 0).then_some(panel.bias),
+                            relu: relu && at + steps == depth,
+                            to: &mut to[row * to_stride + panel.first - start..],
+                            to_stride,
+                            columns: panel.columns,
+                        });
+                    }
                 }
             }
         }

@@ -31,14 +31,11 @@ fn joined(numbers: &[f32], start: f32, of: impl Fn(f32) -> f32, join: impl Fn(f3
     for (lane, number) in lanes.iter_mut().zip(rest) {
         *lane = join(*lane, of(*number));
     }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for at in 0..width {
-            lanes[at] = join(lanes[at], lanes[at + width]);
-        }
-    }
-    lanes[0]
+    // Halves are joined as vectors, which a loop over widths would not be.
+    let lanes: [f32; 8] = std::array::from_fn(|at| join(lanes[at], lanes[at + 8]));
+    let lanes: [f32; 4] = std::array::from_fn(|at| join(lanes[at], lanes[at + 4]));
+    let lanes: [f32; 2] = std::array::from_fn(|at| join(lanes[at], lanes[at + 2]));
+    join(lanes[0], lanes[1])
 }
 
 #[inline(always)]

@@ -89,13 +89,17 @@ fn matrices_are_filled_again() {
     let mut panels = Panels::default();
     for (depth, columns) in [(3, 40), (50, 7), (1, 1), (32, 32), (0, 5)] {
         let (matrix, row) = (random.many(depth * columns), random.many(depth));
-        panels.fill(depth, columns, |at, column| matrix[at * columns + column]);
-        let mut got = vec![0.0; columns];
-        let operand = Operand { numbers: &row, stride: 0, rows: 1 };
-        Instructions::best().multiply(operand, &panels, 0..panels.count(), Finish::Sum, &mut got, 0);
-        for (column, got) in got.iter().enumerate() {
-            let expected = chain(&row, matrix.iter().copied().skip(column).step_by(columns), 0.0);
-            assert_eq!(got.to_bits(), expected.to_bits());
+        let turned: Vec<f32> = (0..columns * depth).map(|at| matrix[at % depth * columns + at / depth]).collect();
+        let apart: Vec<f32> = matrix.iter().flat_map(|number| [*number, 9.0]).collect();
+        for (numbers, strides) in [(&apart, (2 * columns, 2)), (&turned, (1, depth)), (&matrix, (columns, 1))] {
+            panels.fill(depth, columns, numbers, strides);
+            let mut got = vec![0.0; columns];
+            let operand = Operand { numbers: &row, stride: 0, rows: 1 };
+            Instructions::best().multiply(operand, &panels, 0..panels.count(), Finish::Sum, &mut got, 0);
+            for (column, got) in got.iter().enumerate() {
+                let expected = chain(&row, matrix.iter().copied().skip(column).step_by(columns), 0.0);
+                assert_eq!(got.to_bits(), expected.to_bits());
+            }
         }
     }
     assert!(Panels::zeroed(usize::MAX, 2).is_none());

@@ -61,6 +61,11 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// How many rows it computes at once, if it cuts larger runs into such blocks itself.
+    fn block(&self) -> Option<usize> {
+        None
+    }
+
     /// An engine of the same inputs whose one output is this; it may take time and memory to make. `file` has the model's
     /// content, or says why there is none.
     fn view(&self, view: View, _file: Result<&Path>) -> Result<Box<dyn Engine>> {

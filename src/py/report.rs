@@ -86,7 +86,7 @@ fn batch_why(session: &Session) -> String {
         (_, Agreement::Agrees, _) => {
             format!(
                 "in pieces of about {} rows, where that is faster: rows were the same apart and together",
-                session.piece_pace().best_piece()
+                session.block().unwrap_or_else(|| session.piece_pace().best_piece())
             )
         }
         (Batch::Rows, Agreement::Unknown, _) => {

@@ -24,9 +24,9 @@ const OPSETS: std::ops::RangeInclusive<u64> = 7..=25;
 /// Versions of the file format, as ONNX Runtime 1.32 reads them.
 const FORMATS: std::ops::RangeInclusive<u64> = 3..=13;
 /// Bytes that a block of rows may take: they stay in the second cache.
-const BLOCK_BYTES: usize = 1 << 19;
+const BLOCK_BYTES: usize = 1 << 17;
 /// Rows of matrices that a block has where weights are larger than that, so that these are read less often.
-const BLOCK_OF_LARGE: usize = 240;
+const BLOCK_OF_LARGE: usize = 120;
 /// Rows of a block, at most.
 const MOST_ROWS: usize = 1020;
 
@@ -217,6 +217,10 @@ impl Engine for NetworkEngine {
 
     fn has_independent_rows(&self) -> bool {
         true
+    }
+
+    fn block(&self) -> Option<usize> {
+        Some(self.block)
     }
 
     fn view(&self, view: View, _file: Result<&Path>) -> Result<Box<dyn Engine>> {

@@ -295,6 +295,14 @@ impl<'a> Planner<'a> {
         Ok(View::whole(Place::Block(Slot { memory, size }), dims))
     }
 
+    /// Memory of these dimensions that no step has used before.
+    pub(super) fn unused(&mut self, dims: Vec<usize>) -> Planned<View> {
+        let free = std::mem::take(&mut self.free);
+        let made = self.floats(dims);
+        self.free = free;
+        made
+    }
+
     /// Whether nothing else needs the memory of a value that is all of it: it may be changed in place.
     pub(super) fn is_last_use(&self, view: &View) -> bool {
         matches!(view.place, Place::Block(slot) if self.wanted[slot.memory] == 0) && view.is_whole()

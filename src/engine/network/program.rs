@@ -24,7 +24,7 @@ pub(super) enum Step {
     Normalize { from: Slot, scale: Vec<f32>, bias: Vec<f32>, epsilon: f32, to: Slot },
     /// Reduces the middle axis of `[outer, count, inner]`.
     Reduce { how: Reduction, from: Slot, count: usize, inner: usize, to: Slot },
-    /// Rows of a table of `width` numbers, by whole numbers.
+    /// Rows of a table of `width` numbers, by whole numbers; the walk's second view is where each begins.
     Look { table: usize, width: usize, ids: View, walk: Walk<2>, to: Slot },
     /// Whole numbers to floats.
     Number { from: View, walk: Walk<2>, to: Slot },
@@ -174,7 +174,7 @@ impl Program {
                 let mut all = Ok(());
                 walk.run(rows, |[from, at], length| {
                     for one in 0..length {
-                        let to = &mut to[(at + one * walk.steps[1]) * width..][..*width];
+                        let to = &mut to[at + one * walk.steps[1]..][..*width];
                         let looked = look(&self.constants[*table], numbers[from + one * walk.steps[0]], to);
                         all = all.and(looked);
                     }
@@ -213,6 +213,23 @@ fn whole_numbers<'a>(memory: &'a Memory, view: &View) -> &'a [i64] {
 }
 
 impl Step {
+    /// Whether it reads a memory of floats.
+    pub(super) fn reads(&self, memory: usize) -> bool {
+        let is_here = |slot: &Slot| slot.memory == memory;
+        let views =
+            |views: &[&View]| views.iter().any(|view| matches!(&view.place, Place::Block(slot) if is_here(slot)));
+        match self {
+            Self::Map { at, .. } | Self::Softmax { at, .. } => is_here(at),
+            Self::Normalize { from, .. } | Self::Reduce { from, .. } => is_here(from),
+            Self::Product { from, .. } | Self::Copy { from, .. } => views(&[from]),
+            Self::Products { left, right, .. } => views(&[left, right]),
+            Self::Combine { a, b, .. } => views(&[a, b]),
+            Self::Update { b, to, .. } => is_here(to) || views(&[b]),
+            // Whole numbers have memories of their own.
+            Self::Look { .. } | Self::Number { .. } => false,
+        }
+    }
+
     /// Where its numbers go.
     pub(super) fn target(&self) -> Slot {
         match self {
@@ -242,7 +259,11 @@ fn look(table: &[f32], id: i64, to: &mut [f32]) -> Result<(), Interrupted> {
     let at = if id < 0 { id.checked_add(count) } else { Some(id) };
     match at.and_then(|at| usize::try_from(at).ok()).filter(|at| *at < entries) {
         Some(at) => {
-            to.copy_from_slice(&table[at * to.len()..][..to.len()]);
+            let from = &table[at * to.len()..][..to.len()];
+            let ((lines, rest), (all, more)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
+            // In place of a call for a few numbers.
+            all.iter_mut().zip(lines).for_each(|(to, from)| *to = *from);
+            more.copy_from_slice(rest);
             Ok(())
         }
         None => Err(Interrupted::OutOfRange { id, entries }),
@@ -273,11 +294,7 @@ fn products(
             let [left_at, right_at] = std::array::from_fn(|view| starts[view] + one * walk.steps[view]);
             let Some(to) = all.next() else { return };
             let b = &b[right_at..];
-            if across == 1 {
-                panels.fill(depth, columns, |line, column| b[line * down + column]);
-            } else {
-                panels.fill(depth, columns, |line, column| b[line * down + column * across]);
-            }
+            panels.fill(depth, columns, b, (down, across));
             let operand = Operand { numbers: &a[left_at..], stride: left.strides[rank - 2], rows: lines };
             set.multiply(operand, panels, 0..panels.count(), Finish::Sum, to, columns);
         }

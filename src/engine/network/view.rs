@@ -88,6 +88,14 @@ impl View {
         part
     }
 
+    /// Without its first axes.
+    pub(super) fn inner(&self, axes: usize) -> Self {
+        let mut inner = self.clone();
+        inner.dims.drain(..axes);
+        inner.strides.drain(..axes);
+        inner
+    }
+
     /// With axes of 1 before it and repeated along axes of 1, so that it has these dimensions; nothing if it does not fit.
     pub(super) fn broadcast(&self, dims: &[usize]) -> Option<Self> {
         let more = dims.len().checked_sub(self.dims.len())?;
@@ -138,7 +146,8 @@ pub(super) fn strides_of(dims: &[usize]) -> Vec<usize> {
 /// distance from number to number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Walk<const VIEWS: usize> {
-    /// Outer axes: how long, and how far apart in each view. The first one is that of the rows, as long as the block.
+    /// Outer axes: how long, and how far apart in each view. The first one is that of the rows, as long as the block; if
+    /// there is none, the runs are along the rows.
     axes: Vec<(usize, [usize; VIEWS])>,
     offsets: [usize; VIEWS],
     pub(super) length: usize,
@@ -160,13 +169,18 @@ impl<const VIEWS: usize> Walk<VIEWS> {
                 _ => axes.push((*dim, strides)),
             }
         }
-        let (length, steps) = axes.pop().unwrap_or((1, [1; VIEWS]));
         axes.insert(0, (0, views.map(View::row_stride)));
+        // Of single numbers, the rows are the innermost axis.
+        let (length, steps) = axes.pop().unwrap_or((0, [0; VIEWS]));
         Self { axes, offsets: views.map(|view| view.offset), length, steps }
     }
 
     /// Calls `take` with where each run starts in each view, for `rows` rows.
     pub(super) fn run(&self, rows: usize, mut take: impl FnMut([usize; VIEWS], usize)) {
+        if self.axes.is_empty() {
+            take(self.offsets, rows);
+            return;
+        }
         if self.length == 0 || rows == 0 || self.axes[1..].iter().any(|(length, _)| *length == 0) {
             return;
         }

@@ -1,9 +1,10 @@
 //! What joins numbers of a row: along an axis, or of several values.
 
+use super::shaping::starts;
 use crate::dense::Reduction;
 use crate::engine::network::plan::{Known, Planned, Planner, axis_of, float, int, only, slot_of};
 use crate::engine::network::program::Step;
-use crate::engine::network::view::Walk;
+use crate::engine::network::view::{View, Walk};
 use crate::onnx::FullNode;
 
 pub(super) fn softmax<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> Planned<()> {
@@ -89,13 +90,45 @@ pub(super) fn concat<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> P
         }
         dims[axis] += view.dims[axis];
     }
-    let to = planner.floats(dims)?;
+    // What is looked up goes there at once, before other steps that may be using the memory that is free now.
+    let alone = |view: &View| views.iter().filter(|other| other.place == view.place).count() == 1;
+    let looks: Vec<Option<usize>> =
+        views.iter().map(|view| if alone(view) { look_of(planner, view) } else { None }).collect();
+    let is_looked_up = looks.iter().any(Option::is_some);
+    let to = if is_looked_up { planner.unused(dims)? } else { planner.floats(dims)? };
     let (slot, mut start) = (slot_of(&to)?, 0);
-    for from in views {
+    for (from, look) in views.into_iter().zip(looks) {
         let end = start + from.dims[axis];
-        let walk = Walk::new([&from, &to.part(axis, start..end)]);
-        planner.program.steps.push(Step::Copy { from, walk, to: slot });
+        let part = to.part(axis, start..end);
         start = end;
+        if let Some(at) = look
+            && let Step::Look { ids, walk, to: place, .. } = &mut planner.program.steps[at]
+            && part.inner(ids.dims.len()).is_dense()
+        {
+            *walk = Walk::new([ids, &starts(&part, ids.dims.len())]);
+            *place = slot;
+            continue;
+        }
+        let walk = Walk::new([&from, &part]);
+        planner.program.steps.push(Step::Copy { from, walk, to: slot });
     }
     planner.name(node, Known::Floats(to))
+}
+
+/// The step that made a value by looking it up, if nobody else needs or has needed the value.
+fn look_of(planner: &Planner<'_>, view: &View) -> Option<usize> {
+    let slot = slot_of(view).ok().filter(|_| planner.is_last_use(view))?;
+    let touches = |step: &Step| step.target().memory == slot.memory;
+    let at = planner.program.steps.iter().rposition(touches)?;
+    if planner.program.steps[at..].iter().any(|step| step.reads(slot.memory)) {
+        return None;
+    }
+    match &planner.program.steps[at] {
+        Step::Look { to, ids, width, .. } if *to == slot => {
+            // Of the dimensions that it was made with.
+            let (axes, rest) = (view.dims.get(..ids.dims.len())?, view.dims.get(ids.dims.len()..)?);
+            (axes == ids.dims && rest.iter().product::<usize>() == *width).then_some(at)
+        }
+        _ => None,
+    }
 }

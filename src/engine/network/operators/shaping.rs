@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::engine::network::plan::{FLOAT, Known, Planned, Planner, axis_of, count_of, int, only, slot_of};
 use crate::engine::network::program::Step;
-use crate::engine::network::view::{Place, Slot, View, Walk};
+use crate::engine::network::view::{Place, View, Walk};
 use crate::engine::network::weights::Constant;
 use crate::onnx::{Data, FullNode};
 
@@ -205,11 +205,17 @@ fn look<'a>(
     }
     let Place::Constant(constant) = table.place else { return Err("has no table".to_owned()) };
     let to = planner.floats([&ids.dims[..], rest].concat())?;
-    // Both are walked by ids: an entry goes to its number times the width.
-    let each = View::whole(Place::Block(Slot { memory: 0, size: ids.count() }), ids.dims.clone());
-    let walk = Walk::new([&ids, &each]);
+    let walk = Walk::new([&ids, &starts(&to, ids.dims.len())]);
     planner.program.steps.push(Step::Look { table: constant, width, ids, walk, to: slot_of(&to)? });
     planner.name(node, Known::Floats(to))
+}
+
+/// Where what the first axes of a value tell apart begins.
+pub(super) fn starts(to: &View, axes: usize) -> View {
+    let mut starts = to.clone();
+    starts.dims.truncate(axes);
+    starts.strides.truncate(axes);
+    starts
 }
 
 /// One place of an axis, which goes, or several that follow each other.
