@@ -1,8 +1,11 @@
 //! Ranks of many numbers as bytes: what kernels for blocks compare.
 //!
-//! The thresholds of a feature are searched sixteen at a time: a vector says how many of sixteen a number is beyond, which
-//! is the block of sixteen to look at next. Two such steps find a rank among 255 thresholds, without a branch. For numbers
-//! of float32 thresholds are float32, rounded down: `value <= threshold` stays what it was.
+//! For numbers of float32 thresholds are float32, rounded down: `value <= threshold` stays what it was. That holds for all
+//! float64 that are float32 as well.
+//!
+//! A tile of such rows goes down a binary tree of up to 255 thresholds, whose levels are in registers: a shuffle looks up
+//! the threshold that each row compares. Everything else is searched sixteen thresholds at a time: a vector says how many
+//! of sixteen a number is beyond, which is the block of sixteen to look at next; two such steps find a rank among 255.
 
 use super::columns::Columns;
 
@@ -12,6 +15,10 @@ pub(super) const WIDTH: usize = 16;
 pub(super) const TILE: usize = 64;
 /// Thresholds of one lane: the last byte is what is beyond all of them.
 pub(super) const MOST_RANKS: u16 = 255;
+
+/// Places of the largest binary tree of thresholds, and of the least, as vectors are loaded whole.
+pub(super) const MOST_HEAP: usize = 256;
+pub(super) const LEAST_HEAP: usize = 32;
 
 /// One byte for each row of a tile.
 #[repr(align(64))]
@@ -25,12 +32,20 @@ pub(super) struct Block<T>(pub(super) [T; WIDTH]);
 
 /// Numbers of rows.
 pub(super) trait Real: Copy + PartialOrd + Into<f64> {
+    /// As float32; says whether all are float32, or missing.
+    fn singles(values: &[Self; TILE], singles: &mut [f32; TILE]) -> bool;
     const INFINITY: Self;
     /// The largest that is not above `value`.
     fn below(value: f64) -> Self;
 }
 
 impl Real for f32 {
+    #[inline]
+    fn singles(values: &[Self; TILE], singles: &mut [f32; TILE]) -> bool {
+        *singles = *values;
+        true
+    }
+
     const INFINITY: Self = Self::INFINITY;
 
     #[allow(clippy::cast_possible_truncation, reason = "the error is mended")]
@@ -41,6 +56,17 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "it is checked")]
+    fn singles(values: &[Self; TILE], singles: &mut [f32; TILE]) -> bool {
+        let mut are_single = true;
+        for (single, value) in singles.iter_mut().zip(values) {
+            *single = *value as f32;
+            are_single &= (f64::from(*single).to_bits() == value.to_bits()) | value.is_nan();
+        }
+        are_single
+    }
+
     const INFINITY: Self = Self::INFINITY;
 
     fn below(value: f64) -> Self {
@@ -53,8 +79,12 @@ impl Real for f64 {
 pub(super) struct Feature {
     /// Its place in the row.
     pub(super) at: usize,
-    /// Where each level starts.
+    /// Where each level of blocks starts.
     pub(super) levels: Vec<usize>,
+    /// Where the thresholds are as a binary tree.
+    pub(super) heap: std::ops::Range<usize>,
+    /// Levels of the binary tree; none if there are too many thresholds.
+    pub(super) depth: u32,
     pub(super) lanes: std::ops::Range<usize>,
 }
 
@@ -73,6 +103,8 @@ pub(super) struct Ranker<T> {
     pub(super) features: Vec<Feature>,
     /// The last block of each level ends with infinity: no number is beyond it, so that a search never leaves its level.
     pub(super) blocks: Vec<Block<T>>,
+    /// Binary trees: the children of the threshold at 1 are at 2 and 3, and so on.
+    pub(super) heaps: Vec<f32>,
     pub(super) kinds: Vec<Kind>,
     /// The largest number that is zero.
     pub(super) near_zero: T,
@@ -84,6 +116,7 @@ impl<T: Real> Ranker<T> {
     /// Lanes are parts of columns: (column, which 255 of its ranks), in order.
     pub(super) fn new(columns: &Columns, parts: &[(u16, u16)], width: usize) -> Self {
         let (mut features, mut blocks, mut kinds) = (Vec::new(), Vec::new(), Vec::with_capacity(parts.len()));
+        let mut heaps = Vec::new();
         for (at, thresholds, numbers) in columns.features() {
             let start = kinds.len();
             let part_of_feature = |part: &&(u16, u16)| numbers.contains(&usize::from(part.0));
@@ -104,10 +137,29 @@ impl<T: Real> Ranker<T> {
                 starts.push(blocks.len());
                 blocks.extend(level.as_chunks().0.iter().copied().map(Block));
             }
-            features.push(Feature { at, levels: starts, lanes: start..kinds.len() });
+            let (first, depth) = (heaps.len(), push_heap(thresholds, &mut heaps));
+            features.push(Feature { at, levels: starts, heap: first..heaps.len(), depth, lanes: start..kinds.len() });
         }
-        Self { features, blocks, kinds, near_zero: T::below(columns.near_zero()), width }
+        Self { features, blocks, heaps, kinds, near_zero: T::below(columns.near_zero()), width }
     }
+}
+
+/// Appends the thresholds as a binary tree, of so many levels; nothing if they are too many.
+fn push_heap(thresholds: &[f64], heaps: &mut Vec<f32>) -> u32 {
+    if thresholds.len() >= MOST_HEAP {
+        return 0;
+    }
+    let (start, depth) = (heaps.len(), (thresholds.len() + 1).next_power_of_two().ilog2());
+    heaps.resize(start + LEAST_HEAP.max(1 << depth), f32::INFINITY);
+    for level in 0..depth {
+        // Of each level, the first threshold and the way from one to the next.
+        let (first, way) = ((1_usize << (depth - level - 1)) - 1, 1_usize << (depth - level));
+        let thresholds = thresholds.iter().skip(first).step_by(way);
+        for (place, threshold) in heaps[start + (1 << level)..].iter_mut().zip(thresholds) {
+            *place = f32::below(*threshold);
+        }
+    }
+    depth
 }
 
 impl Kind {
@@ -131,9 +183,9 @@ impl Kind {
 }
 
 /// Functions that rank a tile of rows, and one row, for a set of instructions and a type of numbers: `$count` says how many
-/// of a block a number is beyond.
+/// of a block a number is beyond; `$descend` ranks by a binary tree of so many levels, and says if it could.
 macro_rules! ranking {
-    ($tile:ident, $row:ident, $float:ty, $count:ident, $(#[$attribute:meta])*) => {
+    ($tile:ident, $row:ident, $float:ty, $count:ident, $descend:ident, $(#[$attribute:meta])*) => {
         /// The bytes of up to 64 rows: `lanes` has `tiles` for each lane, of which it is the one with this number.
         $(#[$attribute])*
         pub(in crate::trees) fn $tile(
@@ -142,15 +194,22 @@ macro_rules! ranking {
             lanes: &mut [$crate::trees::search::Tile],
             (number, tiles): (usize, usize),
         ) {
-            use $crate::trees::search::TILE;
+            use $crate::trees::search::{Real, TILE};
             let blocks = &ranker.blocks[..];
-            let (mut values, mut ranks) = ([0.0; TILE], [0_u32; TILE]);
+            let (mut values, mut ranks, mut singles) = ([0.0; TILE], [0_u32; TILE], [0.0; TILE]);
             let count = (rows.len() / ranker.width).min(TILE);
             for feature in &ranker.features {
-                for (value, of_row) in values.iter_mut().zip(rows[feature.at..].iter().step_by(ranker.width)) {
-                    *value = *of_row;
+                let mut place = feature.at;
+                for value in &mut values[..count] {
+                    *value = rows[place];
+                    place += ranker.width;
                 }
+                let heap = &ranker.heaps[feature.heap.clone()];
+                let is_ranked = feature.depth > 0
+                    && <$float>::singles(&values, &mut singles)
+                    && $descend(heap, feature.depth, &singles, &mut ranks);
                 match *feature.levels {
+                    _ if is_ranked => {}
                     [all] => {
                         for (rank, value) in ranks.iter_mut().zip(&values[..count]) {
                             *rank = $count(&blocks[all], *value);

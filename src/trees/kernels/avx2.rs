@@ -10,10 +10,12 @@
 )]
 
 use std::arch::x86_64::{
-    __m256i, _CMP_LT_OQ, _mm_loadu_si128, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_broadcastsi128_si256,
-    _mm256_cmp_pd, _mm256_cmp_ps, _mm256_cmpeq_epi8, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_min_epu8, _mm256_movemask_pd, _mm256_movemask_ps, _mm256_set1_epi8, _mm256_set1_pd, _mm256_set1_ps,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_storeu_si256,
+    __m256, __m256i, _CMP_LT_OQ, _mm_loadu_si128, _mm256_add_epi32, _mm256_andnot_si256, _mm256_blendv_epi8,
+    _mm256_blendv_ps, _mm256_broadcastsi128_si256, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_pd,
+    _mm256_cmp_ps, _mm256_cmpeq_epi8, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_epu8,
+    _mm256_movemask_pd, _mm256_movemask_ps, _mm256_permutevar8x32_ps, _mm256_set1_epi8, _mm256_set1_epi32,
+    _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
+    _mm256_slli_epi32, _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
 use super::plain;
@@ -47,8 +49,95 @@ fn count_doubles(block: &Block<f64>, value: f64) -> u32 {
     beyond.count_ones()
 }
 
-ranking!(rank_singles, rank_single, f32, count_singles, #[target_feature(enable = "avx2,popcnt")]);
-ranking!(rank_doubles, rank_double, f64, count_doubles, #[target_feature(enable = "avx2,popcnt")]);
+ranking!(rank_singles, rank_single, f32, count_singles, descend_thresholds, #[target_feature(enable = "avx2,popcnt")]);
+ranking!(rank_doubles, rank_double, f64, count_doubles, descend_thresholds, #[target_feature(enable = "avx2,popcnt")]);
+
+/// The ranks of a tile by a binary tree of so many levels.
+#[target_feature(enable = "avx2")]
+fn descend_thresholds(heap: &[f32], depth: u32, values: &[f32; TILE], ranks: &mut [u32; TILE]) -> bool {
+    for first in [0, 32] {
+        let (mut at, mut keys) = ([_mm256_set1_epi32(1); 4], [_mm256_setzero_ps(); 4]);
+        for number in 0..4 {
+            // SAFETY: four vectors of eight from there on are in the tile.
+            keys[number] = unsafe { _mm256_loadu_ps(values[first + number * 8..].as_ptr()) };
+        }
+        // The first three levels are in one vector, the fourth as well; each one more takes twice as many.
+        for _ in 0..depth.min(3) {
+            at = step_down::<1>(&heap[..8], &keys, at);
+        }
+        if depth > 3 {
+            at = step_down::<1>(&heap[8..16], &keys, at);
+        }
+        if depth > 4 {
+            at = step_down::<2>(&heap[16..32], &keys, at);
+        }
+        if depth > 5 {
+            at = step_down::<4>(&heap[32..64], &keys, at);
+        }
+        if depth > 6 {
+            at = step_down::<8>(&heap[64..128], &keys, at);
+        }
+        if depth > 7 {
+            at = step_down::<16>(&heap[128..256], &keys, at);
+        }
+        let start = _mm256_set1_epi32(1 << depth);
+        for number in 0..4 {
+            let to = ranks[first + number * 8..].as_mut_ptr().cast();
+            // SAFETY: four vectors of eight from there on are in the tile, borrowed by nobody else.
+            unsafe { _mm256_storeu_si256(to, _mm256_sub_epi32(at[number], start)) };
+        }
+    }
+    true
+}
+
+/// One level: `level` has its thresholds, as many vectors.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn step_down<const VECTORS: usize>(level: &[f32], keys: &[__m256; 4], mut at: [__m256i; 4]) -> [__m256i; 4] {
+    for number in 0..4 {
+        let is_beyond = _mm256_cmp_ps::<_CMP_LT_OQ>(pick::<VECTORS>(level, at[number]), keys[number]);
+        // True is -1.
+        let left = _mm256_add_epi32(at[number], at[number]);
+        at[number] = _mm256_sub_epi32(left, _mm256_castps_si256(is_beyond));
+    }
+    at
+}
+
+/// Of a table of up to 128 numbers those that `at` names, by its lower bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pick<const VECTORS: usize>(table: &[f32], at: __m256i) -> __m256 {
+    let mut found = [_mm256_setzero_ps(); VECTORS];
+    assert!(table.len() >= VECTORS * 8, "as many as are loaded");
+    for number in 0..VECTORS {
+        // SAFETY: there are that many vectors of eight.
+        let part = unsafe { _mm256_loadu_ps(table.as_ptr().add(number * 8)) };
+        found[number] = _mm256_permutevar8x32_ps(part, at);
+    }
+    // The bits beyond the lower three, one after the other, as the sign that a blend goes by.
+    if VECTORS >= 2 {
+        let bit = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(at));
+        for pair in 0..VECTORS / 2 {
+            found[pair] = _mm256_blendv_ps(found[2 * pair], found[2 * pair + 1], bit);
+        }
+    }
+    if VECTORS >= 4 {
+        let bit = _mm256_castsi256_ps(_mm256_slli_epi32::<27>(at));
+        for pair in 0..VECTORS / 4 {
+            found[pair] = _mm256_blendv_ps(found[2 * pair], found[2 * pair + 1], bit);
+        }
+    }
+    if VECTORS >= 8 {
+        let bit = _mm256_castsi256_ps(_mm256_slli_epi32::<26>(at));
+        for pair in 0..VECTORS / 8 {
+            found[pair] = _mm256_blendv_ps(found[2 * pair], found[2 * pair + 1], bit);
+        }
+    }
+    if VECTORS >= 16 {
+        found[0] = _mm256_blendv_ps(found[0], found[1], _mm256_castsi256_ps(_mm256_slli_epi32::<25>(at)));
+    }
+    found[0]
+}
 
 /// Where the rows of a block stand after the steps of a tree.
 #[inline(never)]

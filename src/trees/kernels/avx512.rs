@@ -7,13 +7,13 @@
 )]
 
 use std::arch::x86_64::{
-    __m512i, _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm512_add_pd, _mm512_add_ps, _mm512_cmp_pd_mask,
-    _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64, _mm512_loadu_pd,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_cmpeq_epi8_mask, _mm512_mask_mov_epi8, _mm512_mask_mov_pd,
-    _mm512_mask_mov_ps, _mm512_movepi8_mask, _mm512_permutex2var_epi8, _mm512_permutex2var_pd, _mm512_permutex2var_ps,
-    _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps,
-    _mm512_setzero_si512, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_test_epi32_mask,
-    _mm512_test_epi64_mask,
+    __m512, __m512i, _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_pd, _mm512_add_ps,
+    _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64,
+    _mm512_loadu_pd, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_cmpeq_epi8_mask,
+    _mm512_mask_mov_epi8, _mm512_mask_mov_pd, _mm512_mask_mov_ps, _mm512_movepi8_mask, _mm512_permutex2var_epi8,
+    _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32,
+    _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_pd, _mm512_storeu_ps,
+    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
 };
 
 use super::plain;
@@ -42,8 +42,56 @@ fn count_doubles(block: &Block<f64>, value: f64) -> u32 {
     (u32::from(low) | u32::from(high) << 8).count_ones()
 }
 
-ranking!(rank_singles, rank_single, f32, count_singles, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
-ranking!(rank_doubles, rank_double, f64, count_doubles, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
+ranking!(rank_singles, rank_single, f32, count_singles, descend_thresholds, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
+ranking!(rank_doubles, rank_double, f64, count_doubles, descend_thresholds, #[target_feature(enable = "avx512bw,avx512dq,avx512vl,popcnt")]);
+
+/// The ranks of a tile by a binary tree of so many levels.
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+fn descend_thresholds(heap: &[f32], depth: u32, values: &[f32; TILE], ranks: &mut [u32; TILE]) -> bool {
+    let (mut at, mut keys) = ([_mm512_set1_epi32(1); 4], [_mm512_set1_ps(0.0); 4]);
+    for number in 0..4 {
+        // SAFETY: four vectors of sixteen are a tile.
+        keys[number] = unsafe { _mm512_loadu_ps(values[number * 16..].as_ptr()) };
+    }
+    // The first five levels are in two vectors, the sixth as well; each one more takes twice as many.
+    for _ in 0..depth.min(5) {
+        at = step_down::<2>(&heap[..32], &keys, at);
+    }
+    if depth > 5 {
+        at = step_down::<2>(&heap[32..64], &keys, at);
+    }
+    if depth > 6 {
+        at = step_down::<4>(&heap[64..128], &keys, at);
+    }
+    if depth > 7 {
+        at = step_down::<8>(&heap[128..256], &keys, at);
+    }
+    let first = _mm512_set1_epi32(1 << depth);
+    for number in 0..4 {
+        let to = ranks[number * 16..].as_mut_ptr().cast();
+        // SAFETY: four vectors of sixteen are a tile, borrowed by nobody else.
+        unsafe { _mm512_storeu_si512(to, _mm512_sub_epi32(at[number], first)) };
+    }
+    true
+}
+
+/// One level: `level` has its thresholds, as many vectors.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+fn step_down<const VECTORS: usize>(level: &[f32], keys: &[__m512; 4], mut at: [__m512i; 4]) -> [__m512i; 4] {
+    let mut table = [_mm512_set1_ps(0.0); VECTORS];
+    assert!(level.len() >= VECTORS * 16, "as many as are loaded");
+    for number in 0..VECTORS {
+        // SAFETY: there are that many vectors of sixteen.
+        table[number] = unsafe { _mm512_loadu_ps(level.as_ptr().add(number * 16)) };
+    }
+    for number in 0..4 {
+        let is_beyond = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(pick(&table, at[number]), keys[number]);
+        let left = _mm512_add_epi32(at[number], at[number]);
+        at[number] = _mm512_mask_add_epi32(left, is_beyond, left, _mm512_set1_epi32(1));
+    }
+    at
+}
 
 /// Where the rows of a block stand after the steps of a tree. It is not inlined, as for AVX2.
 #[inline(never)]
@@ -127,6 +175,26 @@ pub(in crate::trees) fn add_singles(leaves: &[f32], stands: &[Tile], sums: &mut 
     }
 }
 
+/// Of a table of up to 128 numbers those that `at` names, by its lower bits.
+#[inline]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+fn pick<const VECTORS: usize>(table: &[__m512; VECTORS], at: __m512i) -> __m512 {
+    let found = _mm512_permutex2var_ps(table[0], at, table[1]);
+    if VECTORS == 2 {
+        return found;
+    }
+    let is_second = _mm512_test_epi32_mask(at, _mm512_set1_epi32(32));
+    let second = _mm512_permutex2var_ps(table[2 % VECTORS], at, table[3 % VECTORS]);
+    let lower = _mm512_mask_mov_ps(found, is_second, second);
+    if VECTORS == 4 {
+        return lower;
+    }
+    let third = _mm512_permutex2var_ps(table[4 % VECTORS], at, table[5 % VECTORS]);
+    let fourth = _mm512_permutex2var_ps(table[6 % VECTORS], at, table[7 % VECTORS]);
+    let upper = _mm512_mask_mov_ps(third, is_second, fourth);
+    _mm512_mask_mov_ps(lower, _mm512_test_epi32_mask(at, _mm512_set1_epi32(64)), upper)
+}
+
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
 fn look_up_singles<const VECTORS: usize>(leaves: &[f32], stands: &[Tile], sums: &mut [f32]) {
@@ -135,23 +203,11 @@ fn look_up_singles<const VECTORS: usize>(leaves: &[f32], stands: &[Tile], sums: 
         // SAFETY: there are sixteen numbers.
         *vector = unsafe { _mm512_loadu_ps(leaves.as_ptr()) };
     }
-    let (bit_32, bit_64) = (_mm512_set1_epi32(32), _mm512_set1_epi32(64));
     for (stands, sums) in stands.iter().zip(sums.as_chunks_mut::<TILE>().0) {
         for (stands, sums) in stands.0.as_chunks::<16>().0.iter().zip(sums.as_chunks_mut::<16>().0) {
             // SAFETY: there are sixteen bytes.
             let at = _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(stands.as_ptr().cast()) });
-            let mut found = _mm512_permutex2var_ps(table[0], at, table[1]);
-            if VECTORS > 2 {
-                let is_second = _mm512_test_epi32_mask(at, bit_32);
-                let second = _mm512_permutex2var_ps(table[2 % VECTORS], at, table[3 % VECTORS]);
-                found = _mm512_mask_mov_ps(found, is_second, second);
-                if VECTORS > 4 {
-                    let third = _mm512_permutex2var_ps(table[4 % VECTORS], at, table[5 % VECTORS]);
-                    let fourth = _mm512_permutex2var_ps(table[6 % VECTORS], at, table[7 % VECTORS]);
-                    let upper = _mm512_mask_mov_ps(third, is_second, fourth);
-                    found = _mm512_mask_mov_ps(found, _mm512_test_epi32_mask(at, bit_64), upper);
-                }
-            }
+            let found = pick(&table, at);
             // SAFETY: there are sixteen numbers, borrowed by nobody else.
             unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), _mm512_add_ps(_mm512_loadu_ps(sums.as_ptr()), found)) };
         }

@@ -9,8 +9,14 @@ fn count<T: Copy + PartialOrd>(block: &Block<T>, value: T) -> u32 {
     block.0.iter().map(|threshold| u32::from(*threshold < value)).sum()
 }
 
-ranking!(rank_singles, rank_single, f32, count, #[inline(never)]);
-ranking!(rank_doubles, rank_double, f64, count, #[inline(never)]);
+/// There are no shuffles.
+#[inline]
+fn descend_thresholds(_heap: &[f32], _depth: u32, _values: &[f32; TILE], _ranks: &mut [u32; TILE]) -> bool {
+    false
+}
+
+ranking!(rank_singles, rank_single, f32, count, descend_thresholds, #[inline(never)]);
+ranking!(rank_doubles, rank_double, f64, count, descend_thresholds, #[inline(never)]);
 
 /// Where the rows of a block stand after the steps of a tree.
 #[inline(never)]
