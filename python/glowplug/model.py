@@ -51,8 +51,9 @@ def load(
     calling it in the body of a handler costs a look at the file's time stamp when warm.
 
     Args:
-        source: Path of an ONNX file (or of ONNX Runtime's `.ort` format), or the content of one as bytes. A path loads
-            faster and in less memory; external data needs a path.
+        source: Path of an ONNX file (or of ONNX Runtime's `.ort` format), of what LightGBM (text, JSON), XGBoost (JSON,
+            UBJSON) or CatBoost (JSON) saved, or of what `glowplug.convert` made, or the content of one as bytes. Which it
+            is, the content says. A path loads faster and in less memory; external data needs a path.
         threads: Threads one call may use. The default is as many as the CPUs that this process may really use (see
             `resources`), so one below two CPUs.
         engine: What runs the model. `"auto"` takes glowplug's own engine where it knows every operator of the graph, and
@@ -75,8 +76,8 @@ def load(
     Raises:
         ModelNotFoundError: The file, or one with its external data, does not exist.
         ModelReadError: The file cannot be read.
-        ModelError: The content is not a usable ONNX model.
-        UnsupportedModelError: The model needs an opset or operator that the engine does not have.
+        ModelError: The content is not a usable model.
+        UnsupportedModelError: The model needs an opset, an operator or a kind of tree that the engine does not have.
         LibraryError: ONNX Runtime's shared library is missing, broken or too old.
         OptionError: An option has a value outside its range.
     """
