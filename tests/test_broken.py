@@ -78,7 +78,7 @@ def reports(
     chosen = [
         item.callspec.params["case"]
         for item in request.session.items
-        if hasattr(item, "callspec") and "case" in item.callspec.params
+        if item.path == request.path and hasattr(item, "callspec") and "case" in item.callspec.params
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield {case.name: pool.submit(prepare_and_run, case, tmp_path_factory.mktemp(case.name)) for case in chosen}

@@ -122,7 +122,7 @@ SCORE = """
 import importlib.util, json, sys
 import glowplug
 assert importlib.util.find_spec("onnxruntime") is None
-model = glowplug.load(sys.argv[1])
+model = glowplug.load(sys.argv[1], engine="onnxruntime")
 rows = json.loads(sys.argv[2])
 assert "site-packages/glowplug/_lib" in model.explain()["engine_library"]
 print(json.dumps(model.predict(rows).tolist()))
