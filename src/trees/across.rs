@@ -83,7 +83,9 @@ impl Across {
             for (at, (tree, steps)) in trees.iter().enumerate() {
                 let (group, column) = (at / TILE, at % TILE);
                 places[*tree] = u32::try_from(run * SIDE_BY_SIDE * TILE + at).ok()?;
-                for (slot, step) in slots[first + group..].iter_mut().step_by(groups).zip(*steps) {
+                // Trees of one leaf have no steps, and a run of them alone no slots.
+                let slots = slots.get_mut(first + group..).unwrap_or_default();
+                for (slot, step) in slots.iter_mut().step_by(groups).zip(*steps) {
                     slot.lanes[column] = u8::try_from(step.lane).ok()?;
                     (slot.ranks[column], slot.lows[column], slot.mids[column]) = (step.rank, step.low, step.mid);
                 }

@@ -138,7 +138,8 @@ impl Planner<'_> {
             })
         });
         match self.open_product(view) {
-            Some((panels, _)) if is_vector && !panels.has_bias() => {
+            // The product may have been reshaped since: its last axis need not be its columns any more.
+            Some((panels, _)) if is_vector && !panels.has_bias() && numbers.len() == panels.columns() => {
                 panels.set_bias(&numbers);
                 Ok(true)
             }
