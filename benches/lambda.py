@@ -11,7 +11,6 @@ onnxruntime's. glowplug is `glowplug.serve.aws_lambda.handler`; "predict_json" i
 
 from __future__ import annotations
 
-import compileall
 import json
 import sys
 from pathlib import Path
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import glowplug
 import harness
 import models
 from glowplug.lab.facts import read_facts
 from glowplug.lab.handlers import find
 from glowplug.lab.measure import Lab, Plan
+from processes import compile_package
 
 if TYPE_CHECKING:
     from glowplug.lab.measure import Measured
@@ -119,7 +118,7 @@ def main() -> None:
     """Measure every model."""
     arguments = harness.options(__doc__, runs=15)
     facts = read_facts()
-    compileall.compile_dir(str(Path(glowplug.__file__).parent), quiet=1)
+    compile_package()
     rows = []
     for key in arguments.models or SUBJECTS:
         name, own_file = SUBJECTS[key]
