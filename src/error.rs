@@ -1,6 +1,7 @@
 //! The one error type: what a caller can act on, in words that name the fix.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What kind of mistake or failure it was; each kind is one exception class in Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,6 +109,20 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Does `work`, which reads or runs what others made; a panic in it, which is a bug of ours, becomes an error about `subject`.
+///
+/// Python's panics are no `Exception`, so one would end a server that catches everything else. `work` may leave only data of its own
+/// half done.
+pub fn without_panic<T>(subject: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let words =
+            panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let problem = format!("the engine failed within: {}", words.unwrap_or("no reason given"));
+        let fix = "report this as a bug of glowplug; `engine=\"onnxruntime\"` may run an ONNX model meanwhile";
+        Err(Error::new(ErrorKind::Engine, subject, problem, fix))
+    })
+}
+
 /// The nearest of `known` to `name`, if one is near enough to be a slip of the pen.
 ///
 /// Damerau-Levenshtein distance without transposed substrings; at most a third of the letters may differ.
@@ -155,6 +170,15 @@ mod tests {
         let error = Error::new(ErrorKind::Input, "input `x`", "got rank 3, expected 2", "pass a matrix");
         assert_eq!(error.to_string(), "input `x`: got rank 3, expected 2\n  fix: pass a matrix");
         assert_eq!(error.kind(), ErrorKind::Input);
+    }
+
+    #[test]
+    fn panics_are_errors() {
+        let fail = |index: usize| without_panic("m.onnx", || Ok([1, 2][index]));
+        assert_eq!(fail(1), Ok(2));
+        let error = fail(2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Engine);
+        assert!(error.to_string().starts_with("m.onnx: the engine failed within: index out of bounds"), "{error}");
     }
 
     #[test]

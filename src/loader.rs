@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::engine::native::{Explain, NativeEngine};
 use crate::engine::network::NetworkEngine;
 use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, without_panic};
 use crate::onnx::{self, Classes, Format, ModelFacts};
 use crate::options::{Batch, EngineChoice, LoadOptions};
 use crate::registry::{Loader, facts_of_bytes};
@@ -108,13 +108,14 @@ impl Loader for EngineLoader {
     fn load_file(&self, mut file: ModelFile, options: &LoadOptions) -> Result<Session> {
         let facts = std::mem::take(&mut file.facts);
         let name = file.path().display().to_string();
-        let make = self.load(ModelSource::File(file.path()), options, &name, facts)?;
+        let make = without_panic(&name, || self.load(ModelSource::File(file.path()), options, &name, facts))?;
         Ok(make(Origin::File(Box::new(file))))
     }
 
     fn load_bytes(&self, bytes: &[u8], origin: Origin, options: &LoadOptions) -> Result<Session> {
         let facts = facts_of_bytes(bytes)?;
-        let make = self.load(ModelSource::Bytes(bytes), options, "model bytes", facts)?;
+        let name = "model bytes";
+        let make = without_panic(name, || self.load(ModelSource::Bytes(bytes), options, name, facts))?;
         Ok(make(origin))
     }
 }

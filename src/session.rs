@@ -11,7 +11,7 @@ use crate::classifier::{self, Probabilities};
 use crate::digest::Digest;
 pub use crate::engine::View;
 use crate::engine::{Engine, EngineFacts};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, without_panic};
 use crate::fork;
 use crate::metrics::{Metrics, Snapshot};
 use crate::onnx::{self, Classes, ModelFacts};
@@ -166,7 +166,8 @@ impl Session {
         let shared = (Arc::clone(&self.origin), Arc::clone(&self.facts));
         let (metrics, running) = (Arc::clone(&self.metrics), Arc::clone(&self.running));
         let file = self.same_file();
-        let engine = self.engine.view(view, file.as_deref().map(ModelFile::path).map_err(Error::clone))?;
+        let read = || self.engine.view(view, file.as_deref().map(ModelFile::path).map_err(Error::clone));
+        let engine = without_panic(self.signature().model(), read)?;
         // What was read meanwhile may be half of one model and half of another.
         if view.reads_file() && !file.is_ok_and(|file| file.is_unchanged()) {
             return Err(self.changed());
@@ -450,7 +451,7 @@ impl Session {
     ) -> Result<(Vec<Value>, Duration)> {
         let _running = Running::new(&self.running);
         let unproven = self.mark_unproven(requests);
-        let mut ran = self.engine.run(inputs, requests, stop);
+        let mut ran = self.run_engine(inputs, requests, stop);
         if ran.is_ok() && unproven && !self.prove(requests) {
             let unwritten = "an output was not written where it was asked to be";
             ran = Err(Error::new(ErrorKind::Engine, self.signature().model(), unwritten, "report this as a bug"));
@@ -466,6 +467,16 @@ impl Session {
             self.slow.store(true, Ordering::Relaxed);
         }
         Ok((values, elapsed))
+    }
+
+    /// A run begins with buffers of its own and ends with them, so one that panics spoils nothing for the next.
+    fn run_engine(
+        &self,
+        inputs: &[InputTensor],
+        requests: &mut [OutputRequest],
+        stop: Option<&Stop>,
+    ) -> Result<Vec<Value>> {
+        without_panic(self.signature().model(), || self.engine.run(inputs, requests, stop))
     }
 
     /// Fills buffers of outputs that were never seen to be written. ONNX Runtime 1.32 leaves the buffer of an output that
@@ -505,7 +516,7 @@ impl Session {
         failed: Result<Vec<Value>>,
     ) -> Result<Vec<Value>> {
         let buffers: SmallVec<[_; 4]> = requests.iter_mut().map(|request| request.buffer.take()).collect();
-        let Ok(values) = self.engine.run(inputs, requests, stop) else { return failed };
+        let Ok(values) = self.run_engine(inputs, requests, stop) else { return failed };
         for ((request, buffer), value) in requests.iter().zip(&buffers).zip(&values) {
             let as_expected = match (buffer, value) {
                 (Some(buffer), Value::Tensor(tensor)) => buffer.shape == tensor.shape,
@@ -574,7 +585,7 @@ impl Drop for Running<'_> {
 mod tests {
     use super::*;
     use crate::signature::Dim;
-    use crate::tensor::{Elements, RawData};
+    use crate::tensor::{Buffer, Elements, RawData};
     use crate::testing::{session, unwriting_session};
     use std::ptr::NonNull;
 
@@ -635,6 +646,23 @@ mod tests {
         assert_eq!(run(&session, 2), (false, Shape::from_slice(&[2, 3])));
         assert_eq!(run(&session, 5), (false, Shape::from_slice(&[5, 3])));
         assert_eq!(runs.load(Ordering::SeqCst), 3, "only the first run is repeated");
+    }
+
+    #[test]
+    fn a_run_that_panics_harms_no_other() {
+        let (session, _) = session(&[Dim::Symbol("N".into()), Dim::Fixed(3)], |shape| {
+            assert_ne!(shape[0], 3, "a bug");
+            Shape::from_slice(&[shape[0], 3])
+        });
+        let inputs = [InputTensor {
+            index: 0,
+            shape: Shape::from_slice(&[3, 2]),
+            elements: Elements::Owned(Buffer::zeroed(24)),
+        }];
+        let error = session.run(&inputs, &mut [OutputRequest { index: 0, buffer: None }], None).unwrap_err();
+        assert!(error.to_string().contains("a bug"), "{error}");
+        assert_eq!((session.snapshot().errors, session.running.load(Ordering::SeqCst)), (1, 0));
+        assert!(run(&session, 2).0);
     }
 
     #[test]
