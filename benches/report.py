@@ -74,9 +74,9 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
         at_least("the same on Starlette's event loop: ≥ 1 ×", [row["CPU × loop"] for row in rows("serving")], 1),
         at_most("a warm function of AWS Lambda over predict_json: ≤ 60 µs", [row["adds, µs"] for row in rows("handler")], 60),
         at_most("a function of AWS Lambda at 512 MB, initialisation and first request, CPU: ≤ 1.6 of an empty one's",
-                [row["CPU over empty"] for row in rows("lambda")], 1.6),
-        at_most("the same: ≤ 1/3 of one on onnxruntime", [row["CPU"] for row in rows("lambda")], 1 / 3),
-        at_most("its peak memory: ≤ 1/2 of one on onnxruntime", [row["peak"] for row in rows("lambda")], 0.5),
+                [row["CPU over empty"] for row in functions], 1.6),
+        at_most("the same: ≤ 1/3 of one on onnxruntime", [row["CPU"] for row in functions], 1 / 3),
+        at_most("its peak memory: ≤ 1/2 of one on onnxruntime", [row["peak"] for row in functions], 0.5),
         at_least("2 threads over 1 at 10,000 rows: ≥ 1.8",
                  [row["× 1 thread"] for row in many if row["threads"] == 2 and row["rows"] == 10_000], 1.8),
         at_least("rows per second, same threads: ≥ 1 × onnxruntime in every row",
@@ -96,12 +96,6 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
                 [row[used] for row in cold_trees if "500×255 leaves" in row["model"]], 40),
         at_most("LightGBM, cold process: ≤ 8 MB beyond the bare interpreter",
                 [row["peak beyond bare, MB"] for row in cold_trees], 8),
-        at_most("function of Lambda at 512 MB, CPU of initialisation and first invocation: ≤ 1.6 × an empty one's",
-                [row["CPU over empty"] for row in functions], 1.6),
-        at_most("function of Lambda at 512 MB, CPU of initialisation and first invocation: ≤ 1/3 of onnxruntime's",
-                [row["CPU"] for row in functions], 1 / 3),
-        at_most("function of Lambda at 512 MB, peak memory: ≤ 1/2 of onnxruntime's",
-                [row["peak"] for row in functions], 0.5),
     ]  # fmt: skip
 
 
