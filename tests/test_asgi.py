@@ -595,14 +595,21 @@ def test_queue_is_bounded_and_may_be_left() -> None:
     assert begun == [1, 4], "nobody waits for the answer to 2"
 
 
-def test_time_in_the_queue_counts() -> None:
+@pytest.mark.parametrize(
+    ("options", "status", "header", "says"),
+    [
+        ({}, 503, (b"retry-after", b"1"), b"before a thread was free"),
+        ({"fallback": "later"}, 200, (b"glowplug-fallback", b"deadline"), b'"later"'),
+    ],
+)
+def test_time_in_the_queue_counts(options: Any, status: int, header: tuple[bytes, bytes], says: bytes) -> None:
     go = threading.Event()
 
     def held(rows: Any) -> Any:
         go.wait(30)
         return rows
 
-    client = Caller(asgi.app(glowplug.load(HOSTED["mlp"]), before=held, concurrency=1, timeout=0.05))
+    client = Caller(asgi.app(glowplug.load(HOSTED["mlp"]), before=held, concurrency=1, timeout=0.05, **options))
 
     async def all_of_it() -> None:
         running = asyncio.create_task(client.score(1))
@@ -611,9 +618,9 @@ def test_time_in_the_queue_counts() -> None:
         await asyncio.sleep(0.1)
         go.set()
         await running
-        status, headers, body = await waiting
-        assert (status, headers[b"retry-after"]) == (503, b"1")
-        assert b"before a thread was free" in body
+        got, headers, body = await waiting
+        assert (got, headers[header[0]]) == (status, header[1])
+        assert says in body
         await client.app.drain()
 
     asyncio.run(all_of_it())
@@ -758,29 +765,6 @@ def test_header_that_comes_twice() -> None:
     answer = asyncio.run(client.ask("POST", "/predict", gzip.compress(gzip.compress(row(1).encode())), headers=twice))
     assert answer is not None
     assert answer[0] == 200, answer
-
-
-def test_fallback_is_there_for_those_who_waited_in_vain() -> None:
-    go = threading.Event()
-
-    def held(rows: Any) -> Any:
-        go.wait(30)
-        return rows
-
-    client = Caller(asgi.app(glowplug.load(HOSTED["mlp"]), before=held, concurrency=1, timeout=0.05, fallback="later"))
-
-    async def all_of_it() -> None:
-        running = asyncio.create_task(client.score(1))
-        await client.until_open(1)
-        waiting = asyncio.create_task(client.score(2))
-        await asyncio.sleep(0.1)
-        go.set()
-        await running
-        status, headers, body = await waiting
-        assert (status, headers[b"glowplug-fallback"], body) == (200, b"deadline", b'"later"')
-        await client.app.drain()
-
-    asyncio.run(all_of_it())
 
 
 def test_bodies_share_the_memory_there_is_for_them() -> None:
