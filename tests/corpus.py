@@ -273,6 +273,12 @@ CATBOOST = b'{"features_info": %s, "oblivious_trees": [%s], "scale_and_bias": [1
 FLOATS = b'{"float_features": [{"feature_index": 0, "flat_feature_index": 0}]}'
 
 
+def ubjson_lists(kind: bytes) -> bytes:
+    """Lists in a list, each of as many elements that take no bytes as there may be: their square."""
+    lists = b"".join(b"[$%c#l%s" % (kind, (8 * after).to_bytes(4, "big")) for after in range(19_999, -1, -1))
+    return b"{L\0\0\0\0\0\0\0\x07learner[" + lists + b"]}"
+
+
 def glow(body: bytes = b"", length: int | None = None, **head: Any) -> bytes:
     """A file of glowplug's own format whose head claims what it likes."""
     claims = dict.fromkeys(("trees", "nodes", "splits", "sets", "words", "cover_bytes", "has_leaf_numbers"), 0)
@@ -302,6 +308,8 @@ TREE_FILES = [
     content("catboost_far_feature", CATBOOST % (FLOATS.replace(b'flat_feature_index": 0', b'flat_feature_index": 2147483646'),
             b""), MODEL, "count the features"),
     content("catboost_without_features", CATBOOST % (b"{}", b""), MODEL),
+    content("xgboost_elements_without_bytes", lambda: ubjson_lists(b"Z"), MODEL, "takes no bytes"),
+    content("xgboost_truths_without_bytes", lambda: ubjson_lists(b"T"), MODEL, "takes no bytes"),
     content("glow_cut", b"GLOWTREE", MODEL, "head"),
     content("glow_long_head", glow(length=2**32 - 8), MODEL, "head"),
     content("glow_version", b"GLOWTREE" + b"\x09" + bytes(100), UNSUPPORTED, "version 9"),

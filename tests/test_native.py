@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -257,6 +258,16 @@ UNKNOWN: dict[str, Callable[[], bytes]] = {
 }
 
 
+def without_columns(operator: str, **attributes: Any) -> bytes:
+    """An operator of the columns of a slice that has none."""
+    nodes = [
+        helper.make_node("Slice", ["x", "zero", "zero", "one"], ["none"]),
+        helper.make_node(operator, ["none"], ["y"], domain="ai.onnx.ml", **attributes),
+    ]
+    bounds = [models.constant("zero", [0], "int64"), models.constant("one", [1], "int64")]
+    return model_bytes(graph(nodes, [value("x", shape=("N", 2))], [value("y", shape=None)], bounds))
+
+
 def of_one(operator: str) -> bytes:
     node = helper.make_node(operator, ["x"], ["y"])
     return model_bytes(graph([node], [value("x", shape=("N", 2))], [value("y", shape=("N", 2))]))
@@ -286,6 +297,32 @@ def test_what_is_not_known_is_onnxruntimes(problem: str) -> None:
     except glowplug.ModelError:
         return
     assert why["engine"] == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes"),
+    [
+        ("Scaler", {"offset": [0.0], "scale": [2.0]}),
+        ("Imputer", {"imputed_value_floats": [0.0], "replaced_value_float": np.nan}),
+        ("Normalizer", {"norm": "L2"}),
+        ("LinearRegressor", {"intercepts": [1.0], "targets": 1}),
+        ("SVMRegressor", {"rho": [0.0]}),
+        (
+            "TreeEnsembleRegressor",
+            {f"nodes_{name}ids": [0] for name in ("tree", "node", "feature", "truenode", "falsenode")}
+            | {"nodes_modes": ["LEAF"], "nodes_values": [0.0], "target_weights": [1.0], "n_targets": 1}
+            | {f"target_{name}": [0] for name in ("ids", "treeids", "nodeids")},
+        ),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_rows_without_columns_are_onnxruntimes(operator: str, attributes: dict[str, Any]) -> None:
+    content = without_columns(operator, **attributes)
+    with pytest.raises(glowplug.UnsupportedModelError, match="Slice has rows without columns"):
+        glowplug.load(content, engine="native")
+    # Which has no answer to some of them.
+    with contextlib.suppress(glowplug.GlowplugError):
+        assert glowplug.load(content).explain()["engine"] == "onnxruntime"
 
 
 def test_the_runtime_is_not_opened(tmp_path: Path) -> None:

@@ -98,6 +98,23 @@ class Network:
         if self.chance(0.3):
             self.add("Relu", [name], (*leading, width))
 
+    def step_heads(self) -> None:
+        """A product whose columns are taken apart before anything is added to them, as those of several heads are."""
+        source = self.any(lambda dims: len(dims) == 1)
+        parts, width = int(self.random.integers(1, 5)), int(self.random.choice([1, 3, 8]))
+        product = self.add("MatMul", [source, self.weight(self.values[source][0], parts * width)], (parts * width,))
+        if self.chance(0.3):
+            dims: tuple[int, ...] = (parts * width, 1)
+            name = self.add("Unsqueeze", [product, self.ints(2)], dims)
+        else:
+            dims = (parts, width)
+            name = self.add("Reshape", [product, self.ints(0, parts, width)], dims)
+        shapes = [(), (1,), dims[-1:], dims, (1, 1, dims[-1])]
+        weight = self.weight(*shapes[self.random.integers(5)])
+        name = self.add("Add", [name, weight][:: int(self.random.choice([1, -1]))], dims)
+        if self.chance():
+            self.add("Relu", [name], dims)
+
     def step_function(self) -> None:
         source = self.any()
         operator = str(
@@ -275,6 +292,37 @@ def test_answers_are_those_of_onnxruntime(seed: int, assert_same: Any) -> None:
     assert {name: answer.shape for name, answer in none.items()} == {
         name: (0, *answer.shape[1:]) for name, answer in expected.items()
     }
+
+
+HEADS = {
+    "two of three": ((6,), "Reshape", (0, 2, 3), (3,)),
+    "three of two": ((6,), "Reshape", (0, 3, 2), (1, 2)),
+    "one": ((3,), "Reshape", (0, 1, 3), (1, 1, 3)),
+    "a column each": ((6,), "Unsqueeze", (2,), (1,)),
+    "all in a column": ((6,), "Reshape", (0, 6, 1), (1, 1)),
+    "of lists": ((2, 6), "Reshape", (0, 4, 3), (3,)),
+}
+
+
+@pytest.mark.parametrize("case", HEADS)
+def test_what_is_added_to_columns_taken_apart_is_no_bias(case: str) -> None:
+    width, operator, target, added = HEADS[case]
+    random = np.random.default_rng(5)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node(operator, ["a", "i"], ["b"]),
+        helper.make_node("Add", ["b", "c"], ["d"]),
+        helper.make_node("Relu", ["d"], ["y"]),
+    ]
+    weights = [
+        constant("w", random.normal(size=(2, width[-1])), "float32"),
+        constant("i", target, "int64"),
+        constant("c", random.normal(size=added), "float32"),
+    ]
+    shape = ("N", *width[:-1], 2)
+    content = model_bytes(graph(nodes, [value("x", shape=shape)], [value("y", shape=None)], weights))
+    x = random.normal(size=(40, *shape[1:])).astype(np.float32)
+    same(glowplug.load(content, engine="native").predict(x), peer(content).run(None, {"x": x})[0])
 
 
 @pytest.mark.parametrize("activation", ["Relu", "Sigmoid", "Tanh", "Softmax", "LeakyRelu", "Elu", "Erf", "Clip"])
@@ -478,6 +526,24 @@ UNKNOWN: dict[str, tuple[str, Callable[[], bytes]]] = {
     "weights of float64": ("Cast makes another type", lambda: layer(node("Cast", to=11))),
     "attribute": ("Relu has an attribute", lambda: layer(node("Relu", surprise=1))),
     "pow": ("Pow has an exponent", lambda: layer(node("Pow", "a f"), weights=[floats()])),
+    "axis of 0": (
+        "Add has an axis of 0",
+        lambda: layer(
+            helper.make_node("Slice", ["a", "i", "j", "j"], ["b"]),
+            helper.make_node("Add", ["b", "f"], ["c"]),
+            node("Softmax", "c"),
+            weights=[ints(0), constant("j", [1], "int64"), floats(0)],
+        ),
+    ),
+    "axis of 0 among others": (
+        "Mul has an axis of 0",
+        lambda: layer(
+            helper.make_node("Reshape", ["a", "i"], ["b"]),
+            helper.make_node("Mul", ["b", "f"], ["c"]),
+            node("ReduceMax", "c", axes=[2]),
+            weights=[ints(0, 4, 1), floats(4, 0)],
+        ),
+    ),
     "no weights": (
         "no product with weights",
         lambda: model_bytes(

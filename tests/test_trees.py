@@ -317,6 +317,8 @@ BROKEN = {
     "split_feature=[0-9]+": ("split_feature=", "entries"),
     "end of trees": ("", "end of trees"),
     "is_linear=0": ("is_linear=1", "linear leaves"),
+    "objective=.*": ("objective=binary sigmoid:nan", "objective"),
+    "objective=[a-z]+": ("objective=binary sigmoid:inf", "objective"),
 }
 #: Of models with linear leaves.
 BROKEN_LINEAR = {

@@ -228,6 +228,10 @@ impl<'a> Ubjson<'a> {
         if self.bytes.first() == Some(&b'$') {
             self.take(1)?;
             kind = Some(self.byte()?);
+            // A few bytes would stand for as many elements as there are bytes left, and lists in lists for their square.
+            if matches!(kind, Some(b'Z' | b'N' | b'T' | b'F')) {
+                return Err("has elements of a type that takes no bytes".to_owned());
+            }
         }
         if self.bytes.first() == Some(&b'#') {
             self.take(1)?;
@@ -319,7 +323,7 @@ mod tests {
     #[test]
     fn broken_documents_are_refused() {
         let deep = b"[".repeat(1000);
-        let cases: [&[u8]; 9] = [
+        let cases: [&[u8]; 13] = [
             b"",
             b"{",
             b"{\"a\": 1",
@@ -329,6 +333,10 @@ mod tests {
             b"{i\x01a[$d#l\x7f\xff\xff\xff",
             b"{i\x01a[$d\0",
             b"{i\x01aX",
+            b"{i\x01a[$Z#i\x01}",
+            b"{i\x01a[$N#i\x01}",
+            b"{i\x01a[$T#i\x01}",
+            b"{i\x01a[$F#i\x01}",
         ];
         for bytes in cases {
             all(bytes).unwrap_err();

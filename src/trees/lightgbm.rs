@@ -129,7 +129,8 @@ fn link(objective: &str, subject: &str) -> Result<Link> {
     for word in words {
         is_root |= word == "sqrt";
         if let Some(text) = word.strip_prefix("sigmoid:") {
-            factor = text.parse().map_err(|_| bad(subject, &format!("`objective` is {objective:?}")))?;
+            let finite = text.parse().ok().filter(|factor: &f64| factor.is_finite());
+            factor = finite.ok_or_else(|| bad(subject, &format!("`objective` is {objective:?}")))?;
         }
     }
     Ok(match name {

@@ -178,6 +178,7 @@ fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few outputs; float32")]
 fn every_kernel_gives_the_same_bits() {
     // (trees, leaves of the largest, features, outputs, sets, different thresholds)
+    // The last ones have runs of trees that are one leaf each.
     let cases = [
         (0, 1, 2, 1, false, 1),
         (1, 1, 1, 1, false, 10),
@@ -192,6 +193,9 @@ fn every_kernel_gives_the_same_bits() {
         (30, 40, 6, 1, true, 40),
         (500, 8, 50, 1, false, 200),
         (1, 70_000, 1, 1, false, 400_000),
+        (70, 1, 2, 1, false, 10),
+        (600, 2, 2, 1, false, 10),
+        (700, 1, 1, 2, false, 10),
     ];
     for (number, (trees, most, features, outputs, has_sets, kinds)) in cases.into_iter().enumerate() {
         let mut random = Random(number as u64);

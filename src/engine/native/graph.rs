@@ -256,6 +256,10 @@ impl<'a> Planner<'a> {
 
     pub(super) fn slot(&mut self, dtype: DType, shape: &[Axis]) -> Planned<usize> {
         let each = each(shape)?;
+        // Of rows without elements there would be nothing to tell them apart by. Constants may be empty, as lists are.
+        if each == 0 && rows_at(shape).is_some() {
+            return Err("rows without columns".to_owned());
+        }
         self.elements = self.elements.saturating_add(each);
         if self.elements > MOST_ELEMENTS || self.program.slots.len() == MOST_SLOTS {
             return Err("more values than any model has".to_owned());

@@ -334,6 +334,10 @@ pub(super) fn slot_of(view: &View) -> Planned<Slot> {
 }
 
 pub(super) fn count_of(dims: &[usize]) -> Planned<usize> {
+    // Of nothing there are no rows to tell apart.
+    if dims.contains(&0) {
+        return Err("has an axis of 0".to_owned());
+    }
     let count = dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim));
     // No more axes than `Walk` counts along, one of which is that of the rows.
     let known = count.filter(|count| *count <= MOST_PER_ROW && dims.len() < MOST_AXES);
