@@ -391,6 +391,12 @@ def nested(levels: int) -> bytes:
     return HEAD + part(GRAPH, body)
 
 
+def many_inputs(count: int) -> bytes:
+    """A product that a node takes over and over again."""
+    weights = models.constant("w", np.ones((2, 1)), "float32")
+    return small(node("MatMul", "x w", "a"), node("Concat", "a " * count, axis=1), weights=[weights])
+
+
 WIRE = [
     content("varint_without_end", HEAD + part(2, b"tests") + b"\x28" + b"\xff" * 11),
     content("varint_key_without_end", HEAD + b"\xff" * 12),
@@ -407,6 +413,7 @@ WIRE = [
     content("subgraphs_nested_40", lambda: nested(40)),
     content("subgraphs_nested_2000", lambda: nested(2000)),
     content("subgraphs_nested_20000", lambda: nested(20_000)),
+    content("inputs_of_one_node", lambda: many_inputs(250_000), None),
     content("name_not_utf8", lambda: models.mlp(2, 3).replace(b"activation", b"activat\xff\xfe\xfd"), None),
     content(
         "input_name_not_utf8",

@@ -254,8 +254,27 @@ UNKNOWN: dict[str, Callable[[], bytes]] = {
     "nodes that are shared": lambda: version_5_with(tree_roots=[0] * 1000),
     "a root that is not there": lambda: version_5_with(tree_roots=[-1]),
     "70001 outputs": lambda: version_5_with(n_targets=70_001),
+    "a constant of more than 64 elements": lambda: reshaped([-1, *[1] * 64]),
+    "a value of 70 axes": lambda: reshaped(None),
     "nodes in a circle|a child that is not there|no root leads to": lambda: regressor_with(broken=True),
 }
+
+
+def test_a_leaf_may_have_weights_for_many_outputs() -> None:
+    """And each tree may: what is looked at is bounded by the weights that there are."""
+    count, width = 5, 30_000
+    ids = {f"nodes_{name}ids": [0] * count for name in ("node", "feature", "truenode", "falsenode")}
+    of_leaves = {"target_nodeids": [0] * (count * width), "target_ids": list(range(width)) * count}
+    trees_of = {"nodes_treeids": list(range(count)), "target_treeids": np.repeat(range(count), width).tolist()}
+    weights = np.random.default_rng(0).normal(size=(count, width)).astype(np.float32)
+    node = helper.make_node(
+        "TreeEnsembleRegressor", ["x"], ["y"], domain=ML, n_targets=width, nodes_modes=["LEAF"] * count,
+        nodes_values=[0.0] * count, target_weights=weights.ravel().tolist(), **ids, **of_leaves, **trees_of,
+    )  # fmt: skip
+    content = model_bytes(graph([node], [value("x", shape=("N", 1))], [value("y", shape=("N", width))]))
+    answer = glowplug.load(content, engine="native").predict(np.zeros((2, 1), np.float32))
+    expected = weights.astype(np.float64).sum(axis=0).astype(np.float32)
+    assert np.array_equal(answer, np.stack([expected, expected]))
 
 
 def without_columns(operator: str, **attributes: Any) -> bytes:
@@ -266,6 +285,22 @@ def without_columns(operator: str, **attributes: Any) -> bytes:
     ]
     bounds = [models.constant("zero", [0], "int64"), models.constant("one", [1], "int64")]
     return model_bytes(graph(nodes, [value("x", shape=("N", 2))], [value("y", shape=None)], bounds))
+
+
+def reshaped(target: list[int] | None) -> bytes:
+    """A Reshape to `target`, or to 70 axes by steps of a few."""
+    nodes = [helper.make_node("Normalizer", ["x"], ["n0"], domain=ML)]
+    lists = [target or [-1, *[1] * 35]]
+    if target is None:
+        nodes.append(helper.make_node("Unsqueeze", ["n1", "axes"], ["n2"]))
+        lists.append(list(range(1, 35)))
+    nodes.append(helper.make_node("Reshape", ["n0", "target"], ["n1"]))
+    nodes.sort(key=lambda node: node.output[0])
+    constants = [
+        models.constant(name, numbers, "int64") for name, numbers in zip(("target", "axes"), lists, strict=False)
+    ]
+    outputs = [value(nodes[-1].output[0], shape=None)]
+    return model_bytes(graph(nodes, [value("x", shape=("N", 1))], outputs, constants))
 
 
 def of_one(operator: str) -> bytes:

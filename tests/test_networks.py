@@ -392,6 +392,23 @@ def test_every_way_in_gives_the_same(tmp_path: Path) -> None:
     assert np.concatenate(parts).tobytes() == expected.tobytes()
 
 
+def test_wide_graphs_are_planned() -> None:
+    """Of almost as many nodes as there may be, whose memories are all free at once."""
+    half = 4_900
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["a"])]
+    for function, names in (("Sigmoid", "s"), ("Tanh", "t")):
+        nodes += [helper.make_node(function, ["a"], [f"{names}{at}"]) for at in range(half)]
+        nodes.append(helper.make_node("Concat", [f"{names}{at}" for at in range(half)], [names], axis=1))
+    nodes.append(helper.make_node("Sub", ["s", "t"], ["y"]))
+    weights = [constant("w", np.array([[0.5], [-2.0]]), "float32")]
+    outputs = [value("y", shape=("N", half))]
+    content = model_bytes(graph(nodes, [value("x", shape=("N", 2))], outputs, weights))
+    x = np.random.default_rng(3).normal(size=(5, 2)).astype(np.float32)
+    a = x @ np.float32([[0.5], [-2.0]])
+    expected = np.repeat(1 / (1 + np.exp(-a)) - np.tanh(a), half, axis=1)
+    np.testing.assert_allclose(glowplug.load(content, engine="native").predict(x), expected, atol=1e-6)
+
+
 # --- Ids -----------------------------------------------------------------------------------------------------------------
 
 
@@ -544,6 +561,20 @@ UNKNOWN: dict[str, tuple[str, Callable[[], bytes]]] = {
             weights=[ints(0, 4, 1), floats(4, 0)],
         ),
     ),
+    "a constant for many nodes": (
+        "Mul uses its constants more often than is known",
+        lambda: layer(
+            helper.make_node("MatMul", ["x", "v"], ["n0"]),
+            *(helper.make_node("Mul", [f"n{at}", "f"], [f"n{at + 1}"]) for at in range(120)),
+            node("Relu", "n120"),
+            weights=[constant("v", np.ones((4, 100_000)), "float32"), floats(100_000)],
+        ),
+    ),
+    "a list longer than axes": (
+        "Reshape has a list that is not of int64, or too long",
+        lambda: layer(node("Reshape", "a i"), weights=[ints(0, 4, *[1] * 9)]),
+    ),
+    "a constant of many axes": ("the constant f, whose shape", lambda: layer(node("Relu"), weights=[floats(*[1] * 11)])),
     "no weights": (
         "no product with weights",
         lambda: model_bytes(

@@ -169,7 +169,7 @@ pub(super) fn clip<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planne
         if !has(node, at) {
             return Ok(default);
         }
-        match planner.constant(node, at)?.0 {
+        match planner.constant(node, at, 1)?.0 {
             Constant::Floats(values) if values.len() == 1 && value.dtype == DType::Float32 => Ok(f64::from(values[0])),
             Constant::Doubles(values) if values.len() == 1 && value.dtype == DType::Float64 => Ok(values[0]),
             _ => Err("bounds that are not known".to_owned()),

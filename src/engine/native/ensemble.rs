@@ -192,15 +192,19 @@ pub(super) fn read(
     let width = if used.len() == 1 { 1 } else { outputs };
     let mut builder = Builder::new("the model", features, width, Link::Identity);
     let mut complete = vec![false; width];
+    let mut having = vec![0; width];
     let mut seen = 0;
     for tree in ids.chunk_by(|a, b| a.0 == b.0) {
         let mut reader = Reader { nodes: &nodes, index: &index, weights: &weights, tree: tree[0].0, known: Vec::new() };
         let (splits, leaves) = reader.read(tree[0].1)?;
         seen += reader.known.len();
         add(&mut builder, shift, &splits, &leaves)?;
-        for (output, complete) in complete.iter_mut().enumerate() {
-            *complete |= leaves.iter().all(|weights| weights.iter().any(|(known, _)| known - shift == output));
+        // A leaf has one weight for an output at most.
+        for (output, _) in leaves.iter().copied().flatten() {
+            having[output - shift] += 1;
+            complete[output - shift] |= having[output - shift] == leaves.len();
         }
+        leaves.iter().copied().flatten().for_each(|(output, _)| having[output - shift] = 0);
     }
     if seen != ids.len() {
         return Err(unknown("nodes that no root leads to"));

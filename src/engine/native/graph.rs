@@ -17,6 +17,8 @@ pub(super) type Planned<T> = Result<T, String>;
 /// The domain of classical machine learning.
 pub(super) const ML: &str = "ai.onnx.ml";
 
+/// More axes than values have: each node passes over all of its inputs'.
+pub(super) const MOST_AXES: usize = 64;
 /// More slots than any model has: a short file could name ever more.
 const MOST_SLOTS: usize = 1 << 15;
 /// More steps on constants than any model has: each takes the time of a look at all slots.
@@ -49,6 +51,8 @@ pub(super) struct Planner<'a> {
     program: Program,
     values: HashMap<&'a str, Known>,
     constants: HashMap<&'a str, &'a FullConstant<'a>>,
+    /// Those of them that have a slot, however many nodes use them.
+    kept: HashMap<&'a str, Value>,
     /// Which inputs anything is made of.
     used: Vec<bool>,
     /// Elements of a row in all slots, and steps on constants.
@@ -135,6 +139,7 @@ pub(super) fn plan<'a>(graph: &'a FullGraph<'a>, versions: [u64; 2], name: &str)
         program: Program::default(),
         values: HashMap::new(),
         constants,
+        kept: HashMap::new(),
         used: vec![false; graph.inputs.len()],
         elements: 0,
         folded: 0,
@@ -242,6 +247,11 @@ impl<'a> Planner<'a> {
     }
 
     fn insert(&mut self, name: &'a str, known: Known) -> Planned<()> {
+        if let Known::Value(Value { shape, .. }) | Known::Shape(shape) = &known
+            && shape.len() > MOST_AXES
+        {
+            return Err(format!("a value of {} axes", shape.len()));
+        }
         let is_new = !self.constants.contains_key(name) && self.values.insert(name, known).is_none();
         is_new.then_some(()).ok_or_else(|| format!("two values of the name {name}"))
     }
@@ -277,8 +287,13 @@ impl<'a> Planner<'a> {
             }
             return Ok(known);
         }
+        if let Some(kept) = self.kept.get(name) {
+            return Ok(Known::Value(kept.clone()));
+        }
         let constant = *self.constants.get(name).ok_or_else(|| format!("the input {name}, which is not known"))?;
-        Ok(Known::Value(self.keep(constant)?))
+        let kept = self.keep(constant)?;
+        self.kept.insert(name, kept.clone());
+        Ok(Known::Value(kept))
     }
 
     /// A tensor.
@@ -316,17 +331,23 @@ impl<'a> Planner<'a> {
         Ok((self.cast(value, DType::Float32)?, columns))
     }
 
-    /// A constant's elements and dimensions.
-    pub(super) fn constant(&self, node: &FullNode<'a>, at: usize) -> Planned<(Constant, Vec<usize>)> {
+    /// The elements and dimensions of a constant of so many elements at most: each node that asks takes a copy.
+    pub(super) fn constant(&self, node: &FullNode<'a>, at: usize, most: usize) -> Planned<(Constant, Vec<usize>)> {
         let name = *node.inputs.get(at).ok_or("too few inputs")?;
+        let fits = |shape: &[Axis]| {
+            let is_small = each(shape).is_ok_and(|count| count <= most);
+            is_small.then_some(()).ok_or_else(|| format!("a constant of more than {most} elements"))
+        };
         if let Some(constant) = self.constants.get(name) {
-            let (_, array, dims) = read(constant)?;
-            return Ok((array, dims));
+            fits(&shape_of(constant)?)?;
+            let (_, array) = read(constant)?;
+            return Ok((array, sizes(&shape_of(constant)?)));
         }
         let Some(Known::Value(value)) = self.values.get(name) else {
             return Err("an input that is not known".to_owned());
         };
         let constant = self.folded(value).ok_or("an input that should be a constant")?;
+        fits(&value.shape)?;
         Ok((constant.clone(), sizes(&value.shape)))
     }
 
@@ -335,16 +356,16 @@ impl<'a> Planner<'a> {
         self.program.constants.get(&value.slot)
     }
 
-    /// Whole numbers that are a constant.
-    pub(super) fn ints(&self, node: &FullNode<'a>, at: usize) -> Planned<Vec<i64>> {
-        let (constant, _) = self.constant(node, at)?;
+    /// Whole numbers that are a constant, so many at most.
+    pub(super) fn ints(&self, node: &FullNode<'a>, at: usize, most: usize) -> Planned<Vec<i64>> {
+        let (constant, _) = self.constant(node, at, most)?;
         constant.ints().map(<[i64]>::to_vec).ok_or_else(|| "a constant that is not of whole numbers".to_owned())
     }
 
     /// A constant as a value.
     pub(super) fn keep(&mut self, constant: &FullConstant<'_>) -> Planned<Value> {
-        let (dtype, array, dims) = read(constant)?;
-        let shape: Vec<Axis> = dims.into_iter().map(Axis::Size).collect();
+        let shape = shape_of(constant)?;
+        let (dtype, array) = read(constant)?;
         let slot = self.slot(dtype, &shape)?;
         self.program.constants.insert(slot, array);
         Ok(Value { slot, dtype, shape })
@@ -411,9 +432,9 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// A constant's type, elements and dimensions.
-fn read(constant: &FullConstant<'_>) -> Planned<(DType, Constant, Vec<usize>)> {
-    let (dtype, array) = match &constant.array {
+/// A constant's type and elements.
+fn read(constant: &FullConstant<'_>) -> Planned<(DType, Constant)> {
+    Ok(match &constant.array {
         Array::Floats(values) => (DType::Float32, Constant::Floats(values.clone())),
         Array::Doubles(values) => (DType::Float64, Constant::Doubles(values.clone())),
         Array::Ints(values) => (DType::Int64, Constant::Ints(values.clone())),
@@ -423,9 +444,15 @@ fn read(constant: &FullConstant<'_>) -> Planned<(DType, Constant, Vec<usize>)> {
             (DType::String, Constant::Texts(values.iter().map(|text| (*text).to_owned()).collect()))
         }
         Array::Bytes(_) | Array::Other => return Err("a constant of a type that is not known".to_owned()),
-    };
-    let dims = constant.dims.iter().map(|dim| usize::try_from(*dim).map_err(|_| "a negative dimension".to_owned()));
-    Ok((dtype, array, dims.collect::<Planned<_>>()?))
+    })
+}
+
+fn shape_of(constant: &FullConstant<'_>) -> Planned<Vec<Axis>> {
+    if constant.dims.len() > MOST_AXES {
+        return Err(format!("a constant of {} axes", constant.dims.len()));
+    }
+    let size = |dim: &i64| usize::try_from(*dim).map(Axis::Size).map_err(|_| "a negative dimension".to_owned());
+    constant.dims.iter().map(size).collect()
 }
 
 /// Whether a node has this input.

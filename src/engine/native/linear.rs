@@ -68,7 +68,7 @@ pub(super) fn classifier<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> 
 pub(super) fn mat_mul<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
     only(node, &[])?;
     let (value, columns) = planner.matrix(node, 0)?;
-    let (constant, dims) = planner.constant(node, 1)?;
+    let (constant, dims) = planner.constant(node, 1, MOST_WEIGHTS)?;
     let (outputs, shape) = match dims.as_slice() {
         [rows, outputs] if *rows == columns => (*outputs, vec![Axis::Rows, Axis::Size(*outputs)]),
         [rows] if *rows == columns => (1, vec![Axis::Rows]),
@@ -82,7 +82,7 @@ pub(super) fn gemm<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planne
     only(node, &["alpha", "beta", "transA", "transB"])?;
     let (value, columns) = planner.matrix(node, 0)?;
     let is_turned = int(node, "transB", 0)? != 0;
-    let (constant, dims) = planner.constant(node, 1)?;
+    let (constant, dims) = planner.constant(node, 1, MOST_WEIGHTS)?;
     let outputs = match (dims.as_slice(), is_turned) {
         ([rows, outputs], false) | ([outputs, rows], true) if *rows == columns => *outputs,
         _ => return Err("a constant of another shape".to_owned()),
@@ -93,7 +93,7 @@ pub(super) fn gemm<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planne
     }
     let weights = weights(&constant, value.dtype, [columns, outputs], is_turned)?;
     let intercepts = if has(node, 2) {
-        let (constant, dims) = planner.constant(node, 2)?;
+        let (constant, dims) = planner.constant(node, 2, MOST_WEIGHTS)?;
         let is_row = matches!(dims.as_slice(), [] | [_] | [1, _]);
         match constant.to_doubles().filter(|_| is_row).as_deref() {
             Some([one]) => vec![*one; outputs],

@@ -23,6 +23,7 @@ mod trees;
 mod values;
 mod views;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::{Engine, EngineFacts, View};
@@ -146,8 +147,9 @@ impl NativeEngine {
 
 /// Whether a graph is a linear model without any operator for classical machine learning: it multiplies, and by vectors only.
 fn is_linear(facts: &ModelFacts) -> bool {
-    let is_vector =
-        |name: &String| facts.graph.constants.iter().any(|constant| constant.name == *name && constant.dims.len() == 1);
+    let vectors = facts.graph.constants.iter().filter(|constant| constant.dims.len() == 1);
+    let vectors: HashSet<&str> = vectors.map(|constant| constant.name.as_str()).collect();
+    let is_vector = |name: &String| vectors.contains(name.as_str());
     let mut products =
         facts.graph.nodes.iter().filter(|node| matches!(node.operator.as_str(), "MatMul" | "Gemm")).peekable();
     products.peek().is_some() && products.all(|node| node.inputs.get(1).is_some_and(is_vector))

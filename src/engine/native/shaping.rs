@@ -1,8 +1,8 @@
 //! Operators that move, pick and join elements, or only say how they are arranged.
 
-use super::graph::{Known, Planned, Planner, Value, has, int, only};
+use super::graph::{Known, MOST_AXES, Planned, Planner, Value, has, int, only};
 use super::program::{Block, Source, Step, Trouble};
-use super::shape::{self, Axis, Map, each, place, rows_at};
+use super::shape::{self, Axis, MOST_ELEMENTS, Map, each, place, rows_at};
 use super::values::{Element, by_kind};
 use crate::onnx::{Data, FullNode};
 use crate::tensor::DType;
@@ -110,7 +110,7 @@ fn arrange<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>, value: &Value, sh
 
 pub(super) fn reshape<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
     only(node, &["allowzero"])?;
-    let (value, target) = (planner.value(node, 0)?, planner.ints(node, 1)?);
+    let (value, target) = (planner.value(node, 0)?, planner.ints(node, 1, MOST_AXES)?);
     if int(node, "allowzero", 0)? != 0 && target.contains(&0) {
         return Err("a dimension of 0".to_owned());
     }
@@ -139,7 +139,7 @@ pub(super) fn axes<'a>(planner: &Planner<'a>, node: &FullNode<'a>, since: u64) -
     if planner.version < since {
         return node.ints("axes").map(<[i64]>::to_vec).ok_or_else(|| "no whole numbers in `axes`".to_owned());
     }
-    if has(node, 1) { planner.ints(node, 1) } else { Ok(Vec::new()) }
+    if has(node, 1) { planner.ints(node, 1, MOST_AXES) } else { Ok(Vec::new()) }
 }
 
 pub(super) fn squeeze<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
@@ -244,7 +244,8 @@ pub(super) fn gather<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Plan
     if rows_at(&which.shape).is_some() {
         return look_up(planner, node, [&value, &which], shape, axis, true);
     }
-    let chosen = planner.ints(node, 1)?.into_iter().map(|at| place(at, size)).collect::<Planned<Vec<_>>>()?;
+    let chosen =
+        planner.ints(node, 1, MOST_ELEMENTS)?.into_iter().map(|at| place(at, size)).collect::<Planned<Vec<_>>>()?;
     each(&shape)?;
     let map = along(&value.shape, axis, &chosen)?;
     pick(planner, node, 0, &value, shape, map)
@@ -272,7 +273,7 @@ pub(super) fn array_feature_extractor<'a>(planner: &mut Planner<'a>, node: &Full
         return look_up(planner, node, [&value, &which], shape, axis, false);
     }
     let is_there = |at: i64| usize::try_from(at).ok().filter(|at| *at < size).ok_or("a column that is not there");
-    let chosen = planner.ints(node, 1)?.into_iter().map(is_there).collect::<Result<Vec<_>, _>>()?;
+    let chosen = planner.ints(node, 1, MOST_ELEMENTS)?.into_iter().map(is_there).collect::<Result<Vec<_>, _>>()?;
     if chosen.is_empty() {
         return Err("no columns".to_owned());
     }
@@ -307,7 +308,7 @@ pub(super) fn slice<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Plann
         if is_attribute {
             return node.ints(name).map(<[i64]>::to_vec).ok_or_else(|| "no whole numbers".to_owned());
         }
-        if has(node, at) { planner.ints(node, at) } else { Ok(Vec::new()) }
+        if has(node, at) { planner.ints(node, at, MOST_AXES) } else { Ok(Vec::new()) }
     };
     let (starts, ends) = (list(planner, 1, "starts")?, list(planner, 2, "ends")?);
     let (mut axes, mut steps) = (list(planner, 3, "axes")?, list(planner, 4, "steps")?);
@@ -342,7 +343,7 @@ pub(super) fn split<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Plann
     let sizes = if planner.version < 13 {
         node.ints("split").ok_or("no whole numbers in `split`")?.to_vec()
     } else {
-        planner.ints(node, 1)?
+        planner.ints(node, 1, node.outputs.len())?
     };
     let sizes = sizes.into_iter().map(|size| usize::try_from(size).ok()).collect::<Option<Vec<_>>>();
     let sizes = sizes.filter(|sizes| sizes.len() == node.outputs.len()).ok_or("parts that are not its outputs")?;
@@ -380,7 +381,7 @@ pub(super) fn constant_of_shape<'a>(planner: &mut Planner<'a>, node: &FullNode<'
     let shape = match planner.known(node, 0)? {
         Known::Shape(shape) => shape,
         Known::Value(_) => {
-            let sizes = planner.ints(node, 0)?.into_iter().map(|size| usize::try_from(size).map(Axis::Size));
+            let sizes = planner.ints(node, 0, MOST_AXES)?.into_iter().map(|size| usize::try_from(size).map(Axis::Size));
             sizes.collect::<Result<_, _>>().map_err(|_| "a negative size")?
         }
         Known::Maps(..) => return Err("an input that is no shape".to_owned()),

@@ -23,6 +23,10 @@ const INT64: u64 = 7;
 const MOST_PER_ROW: usize = 1 << 24;
 /// Nodes of a graph: as many as any small network has, and few enough to be planned at once.
 const MOST_NODES: usize = 10_000;
+/// How often the numbers of constants are read, at most: each time is memory of its own, which a short file could name for
+/// every node. Little ones may be read more often.
+const MOST_READS: usize = 16;
+const FEW_NUMBERS: usize = 1 << 20;
 
 /// A value of the graph.
 #[derive(Debug, Clone)]
@@ -67,8 +71,15 @@ pub(super) struct Planner<'a> {
     uses: HashMap<&'a str, usize>,
     /// How often each memory of floats still is.
     wanted: Vec<usize>,
-    /// Memories of floats that nothing uses any more.
+    /// Memories of floats that nothing uses any more, in a list and each.
     free: Vec<usize>,
+    is_free: Vec<bool>,
+    /// Numbers that all of them have for a row.
+    floats_per_row: usize,
+    /// Memories that may have become free with the node that is being planned.
+    touched: Vec<usize>,
+    /// Numbers of constants that may still be read.
+    readable: usize,
 }
 
 pub(super) fn plan<'a>(
@@ -89,6 +100,10 @@ pub(super) fn plan<'a>(
         uses: HashMap::new(),
         wanted: Vec::new(),
         free: Vec::new(),
+        is_free: Vec::new(),
+        floats_per_row: 0,
+        touched: Vec::new(),
+        readable: FEW_NUMBERS,
     };
     let names = graph.nodes.iter().flat_map(|node| &node.inputs).copied();
     for name in names.chain(graph.outputs.iter().map(|port| port.name)) {
@@ -203,6 +218,9 @@ impl<'a> Planner<'a> {
         if let Known::Floats(View { place: Place::Block(slot), .. }) = &known {
             self.wanted[slot.memory] += self.uses.get(name).copied().unwrap_or(0);
         }
+        if let Known::Constant(constant) = &known {
+            self.readable = self.readable.saturating_add(constant.count()?.saturating_mul(MOST_READS));
+        }
         if name.is_empty() || self.values.insert(name, known).is_some() {
             return Err(format!("computes `{name}`, which is there already"));
         }
@@ -222,10 +240,11 @@ impl<'a> Planner<'a> {
         for name in &node.inputs {
             let Some(Known::Floats(View { place: Place::Block(slot), .. })) = self.values.get(name) else { continue };
             self.wanted[slot.memory] = self.wanted[slot.memory].saturating_sub(1);
+            self.touched.push(slot.memory);
         }
         operators::plan(self, node)?;
-        for memory in 0..self.wanted.len() {
-            if self.wanted[memory] == 0 && !self.free.contains(&memory) {
+        for memory in self.touched.drain(..) {
+            if self.wanted[memory] == 0 && !std::mem::replace(&mut self.is_free[memory], true) {
                 self.free.push(memory);
             }
         }
@@ -262,8 +281,16 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Counts a read of all of a constant's numbers.
+    pub(super) fn reads(&mut self, constant: Constant<'a>) -> Planned<()> {
+        let left = self.readable.checked_sub(constant.count()?);
+        self.readable = left.ok_or("uses its constants more often than is known")?;
+        Ok(())
+    }
+
     /// The numbers of a constant of float32.
-    pub(super) fn numbers(&self, constant: Constant<'a>) -> Planned<Vec<f32>> {
+    pub(super) fn numbers(&mut self, constant: Constant<'a>) -> Planned<Vec<f32>> {
+        self.reads(constant)?;
         let unknown = || format!("has the constant {}, which is not of float32", constant.name());
         constant.floats(self.source).ok_or_else(unknown)
     }
@@ -286,10 +313,15 @@ impl<'a> Planner<'a> {
         } else {
             self.program.floats.push(0);
             self.wanted.push(0);
+            self.is_free.push(false);
             self.program.floats.len() - 1
         };
-        self.program.floats[memory] = self.program.floats[memory].max(size);
-        if self.program.floats_per_row() > MOST_PER_ROW {
+        self.is_free[memory] = false;
+        self.touched.push(memory);
+        let more = size.saturating_sub(self.program.floats[memory]);
+        self.program.floats[memory] += more;
+        self.floats_per_row = self.floats_per_row.saturating_add(more);
+        if self.floats_per_row > MOST_PER_ROW {
             return Err("has more numbers for each row than are known".to_owned());
         }
         Ok(View::whole(Place::Block(Slot { memory, size }), dims))

@@ -213,20 +213,18 @@ fn whole_numbers<'a>(memory: &'a Memory, view: &View) -> &'a [i64] {
 }
 
 impl Step {
-    /// Whether it reads a memory of floats.
-    pub(super) fn reads(&self, memory: usize) -> bool {
-        let is_here = |slot: &Slot| slot.memory == memory;
-        let views =
-            |views: &[&View]| views.iter().any(|view| matches!(&view.place, Place::Block(slot) if is_here(slot)));
+    /// The memories of floats that it reads.
+    pub(super) fn sources(&self) -> [Option<usize>; 2] {
+        let of = |view: &View| if let Place::Block(slot) = view.place { Some(slot.memory) } else { None };
         match self {
-            Self::Map { at, .. } | Self::Softmax { at, .. } => is_here(at),
-            Self::Normalize { from, .. } | Self::Reduce { from, .. } => is_here(from),
-            Self::Product { from, .. } | Self::Copy { from, .. } => views(&[from]),
-            Self::Products { left, right, .. } => views(&[left, right]),
-            Self::Combine { a, b, .. } => views(&[a, b]),
-            Self::Update { b, to, .. } => is_here(to) || views(&[b]),
+            Self::Map { at, .. } | Self::Softmax { at, .. } => [Some(at.memory), None],
+            Self::Normalize { from, .. } | Self::Reduce { from, .. } => [Some(from.memory), None],
+            Self::Product { from, .. } | Self::Copy { from, .. } => [of(from), None],
+            Self::Products { left, right, .. } => [of(left), of(right)],
+            Self::Combine { a, b, .. } => [of(a), of(b)],
+            Self::Update { b, to, .. } => [of(b), Some(to.memory)],
             // Whole numbers have memories of their own.
-            Self::Look { .. } | Self::Number { .. } => false,
+            Self::Look { .. } | Self::Number { .. } => [None; 2],
         }
     }
 

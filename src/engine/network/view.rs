@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Numbers of a block of rows, row after row without gaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Slot {
     /// Which memory they lie in, at its start.
     pub(super) memory: usize,
@@ -12,7 +12,7 @@ pub(super) struct Slot {
 }
 
 /// What a value's numbers lie in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// Memory of the block.
     Block(Slot),

@@ -5,6 +5,8 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
+use super::plan::Planned;
+use super::view::MOST_AXES;
 use crate::dense::{Packing, Panels};
 use crate::onnx::{Array, FullConstant, Outline, Stored};
 
@@ -86,6 +88,15 @@ impl<'a> Constant<'a> {
             Self::Stored(stored) => &stored.dims,
         };
         dims.iter().map(|dim| usize::try_from(*dim).ok()).collect()
+    }
+
+    /// How many numbers it has; an error if it has more axes than any value here, which each look at it would pass over.
+    pub(super) fn count(self) -> Planned<usize> {
+        let (Self::Small(FullConstant { dims, .. }) | Self::Stored(Stored { dims, .. })) = self;
+        let dims: Option<Vec<usize>> = dims.iter().take(MOST_AXES + 1).map(|dim| usize::try_from(*dim).ok()).collect();
+        let dims = dims.filter(|dims| dims.len() <= MOST_AXES);
+        let count = dims.and_then(|dims| dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(*dim)));
+        count.ok_or_else(|| format!("has the constant {}, whose shape is not known", self.name()))
     }
 
     /// Whole numbers of type int64.

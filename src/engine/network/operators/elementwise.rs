@@ -69,7 +69,7 @@ pub(super) fn clip<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> Pla
         (float(node, "min", f32::MIN)?, float(node, "max", f32::MAX)?)
     } else {
         only(node, &[])?;
-        let bound = |at: usize, default: f32| match planner.optional(node, at)? {
+        let mut bound = |at: usize, default: f32| match planner.optional(node, at)? {
             None => Ok(default),
             Some(Known::Constant(constant)) => match planner.numbers(constant)?[..] {
                 [bound] => Ok(bound),

@@ -1,10 +1,12 @@
 //! What joins numbers of a row: along an axis, or of several values.
 
+use std::collections::HashMap;
+
 use super::shaping::starts;
 use crate::dense::Reduction;
 use crate::engine::network::plan::{Known, Planned, Planner, axis_of, float, int, only, slot_of};
 use crate::engine::network::program::Step;
-use crate::engine::network::view::{View, Walk};
+use crate::engine::network::view::{MOST_AXES, Place, View, Walk};
 use crate::onnx::FullNode;
 
 pub(super) fn softmax<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> Planned<()> {
@@ -58,6 +60,9 @@ pub(super) fn reduce<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> P
         Some(Known::Constant(axes)) if node.get("axes").is_none() => axes.ints().unwrap_or_default(),
         Some(_) => return Err("has axes that are no constant".to_owned()),
     };
+    if axes.len() > MOST_AXES {
+        return Err("has more axes than are known".to_owned());
+    }
     let mut axes = axes.iter().map(|axis| axis_of(*axis, from.dims.len() + 1)).collect::<Planned<Vec<usize>>>()?;
     axes.sort_unstable();
     let (Some(&first), Some(&last)) = (axes.first(), axes.last()) else {
@@ -91,9 +96,13 @@ pub(super) fn concat<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> P
         dims[axis] += view.dims[axis];
     }
     // What is looked up goes there at once, before other steps that may be using the memory that is free now.
-    let alone = |view: &View| views.iter().filter(|other| other.place == view.place).count() == 1;
-    let looks: Vec<Option<usize>> =
-        views.iter().map(|view| if alone(view) { look_of(planner, view) } else { None }).collect();
+    let mut places: HashMap<Place, usize> = HashMap::new();
+    for view in &views {
+        *places.entry(view.place).or_default() += 1;
+    }
+    let open = open_looks(planner);
+    let look = |view: &View| if places[&view.place] == 1 { look_of(planner, &open, view) } else { None };
+    let looks: Vec<Option<usize>> = views.iter().map(look).collect();
     let is_looked_up = looks.iter().any(Option::is_some);
     let to = if is_looked_up { planner.unused(dims)? } else { planner.floats(dims)? };
     let (slot, mut start) = (slot_of(&to)?, 0);
@@ -115,14 +124,26 @@ pub(super) fn concat<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> P
     planner.name(node, Known::Floats(to))
 }
 
-/// The step that made a value by looking it up, if nobody else needs or has needed the value.
-fn look_of(planner: &Planner<'_>, view: &View) -> Option<usize> {
-    let slot = slot_of(view).ok().filter(|_| planner.is_last_use(view))?;
-    let touches = |step: &Step| step.target().memory == slot.memory;
-    let at = planner.program.steps.iter().rposition(touches)?;
-    if planner.program.steps[at..].iter().any(|step| step.reads(slot.memory)) {
-        return None;
+/// The steps that look up what no step after them has read or written over, by the memory that they fill.
+fn open_looks(planner: &Planner<'_>) -> HashMap<usize, usize> {
+    let mut open = HashMap::new();
+    for (at, step) in planner.program.steps.iter().enumerate() {
+        for memory in step.sources().into_iter().flatten() {
+            open.remove(&memory);
+        }
+        let memory = step.target().memory;
+        open.remove(&memory);
+        if matches!(step, Step::Look { .. }) {
+            open.insert(memory, at);
+        }
     }
+    open
+}
+
+/// The step that made a value by looking it up, if nobody else needs or has needed the value.
+fn look_of(planner: &Planner<'_>, open: &HashMap<usize, usize>, view: &View) -> Option<usize> {
+    let slot = slot_of(view).ok().filter(|_| planner.is_last_use(view))?;
+    let at = *open.get(&slot.memory)?;
     match &planner.program.steps[at] {
         Step::Look { to, ids, width, .. } if *to == slot => {
             // Of the dimensions that it was made with.

@@ -60,7 +60,7 @@ fn per_column(constant: Constant<'_>, numbers: &[f32], columns: usize) -> Option
     }
 }
 
-fn panels(planner: &Planner<'_>, weights: Constant<'_>, packing: Packing, alpha: f32) -> Planned<Panels> {
+fn panels<'a>(planner: &mut Planner<'a>, weights: Constant<'a>, packing: Packing, alpha: f32) -> Planned<Panels> {
     let unknown = || format!("has the weights {}, which are no matrix of float32", weights.name());
     let dims = weights.dims().ok_or_else(unknown)?;
     let [lines, line] = dims[..] else { return Err(unknown()) };
@@ -68,6 +68,7 @@ fn panels(planner: &Planner<'_>, weights: Constant<'_>, packing: Packing, alpha:
     if lines == 0 || line == 0 || (columns < NARROW && lines.max(line) > MOST_OF_NARROW) {
         return Err(format!("has weights of the shape [{lines}, {line}]"));
     }
+    planner.reads(weights)?;
     weights.panels(planner.source, packing, alpha).ok_or_else(unknown)
 }
 
@@ -104,7 +105,7 @@ fn multiply_each(planner: &mut Planner<'_>, left: View, right: View) -> Planned<
     Ok(to)
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     /// The weights of the last step, if it is a product whose answer is `view` and nobody else needs it as it is.
     fn open_product(&mut self, view: &View) -> Option<(&mut Panels, &mut Finish)> {
         if !self.is_last_use(view) {
@@ -125,7 +126,7 @@ impl Planner<'_> {
     }
 
     /// Lets the product that made `view` begin with these numbers for its columns; says whether it does.
-    pub(super) fn begins_with(&mut self, view: &View, constant: Constant<'_>) -> Planned<bool> {
+    pub(super) fn begins_with(&mut self, view: &View, constant: Constant<'a>) -> Planned<bool> {
         if self.open_product(view).is_none() {
             return Ok(false);
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::engine::network::plan::{FLOAT, Known, Planned, Planner, axis_of, count_of, int, only, slot_of};
 use crate::engine::network::program::Step;
-use crate::engine::network::view::{Place, View, Walk};
+use crate::engine::network::view::{MOST_AXES, Place, View, Walk};
 use crate::engine::network::weights::Constant;
 use crate::onnx::{Data, FullNode};
 
@@ -17,11 +17,14 @@ fn of_rows<'a>(planner: &Planner<'a>, node: &FullNode<'a>) -> Planned<(View, fn(
     }
 }
 
-/// The numbers of a constant of int64 that is a list.
+/// The numbers of a constant of int64 that is a list, with one for each axis at most.
 fn list<'a>(planner: &Planner<'a>, node: &FullNode<'a>, at: usize) -> Planned<&'a [i64]> {
     let constant = planner.constant(node, at)?;
-    let is_list = constant.dims().is_some_and(|dims| dims.len() == 1);
-    constant.ints().filter(|_| is_list).ok_or_else(|| "has a list that is not of int64".to_owned())
+    let is_list = constant.dims().is_some_and(|dims| matches!(dims[..], [count] if count <= MOST_AXES));
+    constant
+        .ints()
+        .filter(|_| is_list)
+        .ok_or_else(|| "has a list that is not of int64, or too long for axes".to_owned())
 }
 
 /// Gives a value new dimensions of the same count.
@@ -175,10 +178,12 @@ pub(super) fn gather<'a>(planner: &mut Planner<'a>, node: &'a FullNode<'a>) -> P
     match (planner.value(node, 0)?, planner.value(node, 1)?) {
         (Known::Constant(table), Known::Ints(ids)) => look(planner, node, table, ids, axis),
         (Known::Floats(view), Known::Constant(at)) => {
+            planner.reads(at)?;
             let part = chosen(&view, at, axis)?;
             planner.name(node, Known::Floats(part))
         }
         (Known::Ints(view), Known::Constant(at)) => {
+            planner.reads(at)?;
             let part = chosen(&view, at, axis)?;
             planner.name(node, Known::Ints(part))
         }
