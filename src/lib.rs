@@ -21,6 +21,7 @@ pub mod onnx;
 pub mod options;
 pub mod pace;
 mod probabilities;
+pub mod processor;
 pub mod registry;
 pub mod reload;
 pub mod resources;

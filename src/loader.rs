@@ -13,12 +13,13 @@ use crate::engine::ort::{ModelSource, OrtEngine, Runtime};
 use crate::error::{Error, ErrorKind, Result, without_panic};
 use crate::onnx::{self, Classes, Format, ModelFacts};
 use crate::options::{Batch, EngineChoice, LoadOptions};
+use crate::processor::check_instructions;
 use crate::registry::{Loader, facts_of_bytes};
 use crate::session::{Origin, Session, ThreadPlan};
 use crate::source::ModelFile;
 use crate::trees::{
-    Answer, Labels, TreeModel, check_instructions, explain_catboost, explain_lightgbm, explain_lightgbm_dump,
-    explain_native, explain_xgboost, read_catboost, read_lightgbm, read_lightgbm_dump, read_native, read_xgboost,
+    Answer, Labels, TreeModel, explain_catboost, explain_lightgbm, explain_lightgbm_dump, explain_native,
+    explain_xgboost, read_catboost, read_lightgbm, read_lightgbm_dump, read_native, read_xgboost,
 };
 
 /// Bytes of a file that are read at once.
@@ -134,7 +135,7 @@ fn choose(source: ModelSource<'_>, options: &LoadOptions, name: &str, facts: &Mo
     }
     let native: std::result::Result<Box<dyn Engine>, String> = if NetworkEngine::is_network(facts) {
         // One that multiplies by a vector only is a linear model to the other engine.
-        match network(source, name, facts) {
+        match network(source, options, name, facts) {
             Ok(engine) => Ok(Box::new(engine)),
             Err(unknown) => rows(source, name, facts)?.map_err(|_| unknown),
         }
@@ -165,7 +166,15 @@ fn rows(
     })
 }
 
-fn network(source: ModelSource<'_>, name: &str, facts: &ModelFacts) -> std::result::Result<NetworkEngine, String> {
+fn network(
+    source: ModelSource<'_>,
+    options: &LoadOptions,
+    name: &str,
+    facts: &ModelFacts,
+) -> std::result::Result<NetworkEngine, String> {
+    if options.engine == EngineChoice::Auto && !NetworkEngine::is_fast() {
+        return Err("networks are run on x86-64 with AVX2 and fused multiply-add, unless they are asked for".to_owned());
+    }
     if let Some(unknown) = NetworkEngine::unknown(facts) {
         return Err(unknown);
     }

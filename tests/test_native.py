@@ -260,6 +260,24 @@ UNKNOWN: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.parametrize("norm", ["L1", "L2", "MAX", None])
+def test_scaled_numbers_are_the_same_bits(norm: str | None) -> None:
+    """Both compute float32 in one order, whatever the numbers: squares may be infinite or 0."""
+    random = np.random.default_rng(4)
+    attributes: dict[str, Any] = {"norm": norm} if norm else {"offset": [0.3, -2.0, 1e-3, 7.0], "scale": [0.7]}
+    if not norm:
+        attributes["scale"] = random.normal(size=4).tolist()
+    node = helper.make_node("Normalizer" if norm else "Scaler", ["x"], ["y"], domain=ML, **attributes)
+    content = model_bytes(graph([node], [value("x", shape=("N", 4))], [value("y", shape=("N", 4))]))
+    x = (random.normal(size=(3000, 4)) * 10 ** random.uniform(-25, 25, (3000, 1))).astype(np.float32)
+    x[:40] = random.choice(ODD, size=(40, 4))
+    with np.errstate(all="ignore"):
+        got, want = (glowplug.load(content, engine=engine).predict(x) for engine in ("native", "onnxruntime"))
+    assert np.array_equal(got, want, equal_nan=True)
+    is_number = ~np.isnan(want)
+    assert np.array_equal(np.signbit(got[is_number]), np.signbit(want[is_number]))
+
+
 def test_a_leaf_may_have_weights_for_many_outputs() -> None:
     """And each tree may: what is looked at is bounded by the weights that there are."""
     count, width = 5, 30_000

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 EXAMPLES = int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30"))
+#: Whether networks are run by glowplug itself unasked: with AVX2 and fused multiply-add.
+IS_FAST = glowplug.load(models.mlp()).explain()["engine"] == "native"
 #: Numbers that go through networks in odd ways.
 ODD = np.array([np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-40, 3e38], np.float32)
 
@@ -325,7 +327,10 @@ def test_what_is_added_to_columns_taken_apart_is_no_bias(case: str) -> None:
     same(glowplug.load(content, engine="native").predict(x), peer(content).run(None, {"x": x})[0])
 
 
-@pytest.mark.parametrize("activation", ["Relu", "Sigmoid", "Tanh", "Softmax", "LeakyRelu", "Elu", "Erf", "Clip"])
+FUNCTIONS = ["Relu", "Sigmoid", "Tanh", "LeakyRelu", "Elu", "Erf", "Clip", "Exp", "Sqrt", "Neg", "Abs", "Reciprocal"]
+
+
+@pytest.mark.parametrize("activation", [*FUNCTIONS, "Softmax"])
 def test_odd_numbers_go_through_as_in_onnxruntime(activation: str) -> None:
     """A product of NaN or infinity is what IEEE 754 makes of it, and functions keep NaN."""
     random = np.random.default_rng(1)
@@ -333,15 +338,40 @@ def test_odd_numbers_go_through_as_in_onnxruntime(activation: str) -> None:
         helper.make_node("MatMul", ["x", "eye"], ["a"]),
         helper.make_node(activation, ["a"], ["b"]),
         helper.make_node("Gemm", ["b", "w"], ["y"]),
+        # Where no product has made NaN of infinity, nor 0.0 of -0.0.
+        helper.make_node(activation, ["x"], ["c"]),
     ]
     weights = [constant("eye", np.eye(6), "float32"), constant("w", random.normal(size=(6, 20)), "float32")]
-    outputs = [value("b", shape=("N", 6)), value("y", shape=("N", 20))]
+    outputs = [value("b", shape=("N", 6)), value("y", shape=("N", 20)), value("c", shape=("N", 6))]
     content = model_bytes(graph(nodes, [value("x", shape=("N", 6))], outputs, weights))
     x = random.normal(size=(60, 6)).astype(np.float32)
     x[np.arange(60), np.arange(60) % 6] = np.resize(ODD, 60)
     expected = peer(content).run(None, {"x": x})
     for got, want in zip(glowplug.load(content, engine="native").run(x).values(), expected, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+    is_number = ~np.isnan(want)
+    assert np.array_equal(np.signbit(got[is_number]), np.signbit(want[is_number]))
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("operator", ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"])
+def test_odd_numbers_are_reduced(operator: str, axis: int) -> None:
+    """A NaN anywhere is the answer; ONNX Runtime's largest and least are NaN only if it comes first."""
+    axes = {} if operator == "ReduceSum" else {"axes": [axis]}
+    nodes = [
+        helper.make_node(operator, ["x", *([] if axes else ["i"])], ["y"], keepdims=0, **axes),
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+    ]
+    weights = [constant("w", np.ones((3, 1)), "float32"), *([] if axes else [constant("i", [axis], "int64")])]
+    x = np.random.default_rng(7).normal(size=(20, 3, 3)).astype(np.float32)
+    x[0] = -0.0
+    x[1, 1] = [np.inf, 1, -np.inf]
+    content = model_bytes(graph(nodes, [value("x", shape=("N", 3, 3))], [value("y", shape=("N", 3))], weights))
+    answer, expected = glowplug.load(content, engine="native").predict(x), peer(content).run(None, {"x": x})[0]
+    np.testing.assert_allclose(answer, expected, rtol=1e-6, atol=1e-6)
+    for at in range(3):
+        x[2, at, at] = np.nan
+    assert np.isnan(glowplug.load(content, engine="native").predict(x)[2]).all()
 
 
 # --- Shapes that layers have -------------------------------------------------------------------------------------------
@@ -377,8 +407,7 @@ def test_rows_are_the_same_in_any_batch_and_with_any_threads(widths: tuple[int, 
 def test_every_way_in_gives_the_same(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(models.mlp(5, 40))
-    model = glowplug.load(path)
-    assert model.explain()["engine"] == "native"
+    model = glowplug.load(path, engine="native")
     x = np.random.default_rng(3).normal(size=(9, 5)).astype(np.float32)
     expected = model.predict(x)
     assert model.run({"x": x})["y"].tobytes() == expected.tobytes()
@@ -387,7 +416,7 @@ def test_every_way_in_gives_the_same(tmp_path: Path) -> None:
     assert np.array_equal(np.array(model.predict_rows(x.tolist()), np.float32).reshape(9, 1), expected)
     answer = json.loads(model.predict_json(json.dumps(x.tolist())))
     assert np.array_equal(np.array(answer, np.float32).reshape(9, 1), expected)
-    assert glowplug.load(path.read_bytes()).predict(x).tobytes() == expected.tobytes()
+    assert glowplug.load(path.read_bytes(), engine="native").predict(x).tobytes() == expected.tobytes()
     parts = list(model.predict_iter([x[:4], x[4:]]))
     assert np.concatenate(parts).tobytes() == expected.tobytes()
 
@@ -575,6 +604,10 @@ UNKNOWN: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: layer(node("Reshape", "a i"), weights=[ints(0, 4, *[1] * 9)]),
     ),
     "a constant of many axes": ("the constant f, whose shape", lambda: layer(node("Relu"), weights=[floats(*[1] * 11)])),
+    "pow that is no root": (
+        "Pow has an exponent",
+        lambda: layer(node("Pow", "a f"), weights=[constant("f", 0.5, "float32")]),
+    ),
     "no weights": (
         "no product with weights",
         lambda: model_bytes(
@@ -669,7 +702,8 @@ def test_the_runtime_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(models.mlp(5, 40))
     program = (
-        f"import sys, glowplug\nm = glowplug.load({str(path)!r})\nprint(m.predict_rows([[0.5] * 5] * 100)[0])\n"
+        f"import sys, glowplug\nm = glowplug.load({str(path)!r}, engine='native')\n"
+        "print(m.predict_rows([[0.5] * 5] * 100)[0])\n"
         "print(m.predict_json(b'[[1,2,3,4,5]]'))\n"
         "print('onnxruntime' in open('/proc/self/maps').read(), 'numpy' in sys.modules)"
     )
@@ -677,6 +711,31 @@ def test_the_runtime_is_not_opened(tmp_path: Path) -> None:
     assert answer.stdout.splitlines()[-1] == "False False"
 
 
+@pytest.mark.parametrize("asked", ["baseline", "avx2", "avx512"])
+def test_instructions_can_be_taken_away_and_answers_stay(asked: str, tmp_path: Path) -> None:
+    """What no product was measured with is ONNX Runtime's, unless our own engine is asked for."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(models.mlp(5, 40))
+    np.save(tmp_path / "x.npy", np.random.default_rng(3).normal(size=(50, 5)).astype(np.float32))
+    program = (
+        f"import glowplug, numpy\nmodel = glowplug.load({str(path)!r}, engine='native')\n"
+        f"numpy.save({str(tmp_path / 'answer.npy')!r}, model.predict(numpy.load({str(tmp_path / 'x.npy')!r})))\n"
+        f"print(model.explain()['kernel'])\nprint(glowplug.load({str(path)!r}).explain()['engine'])"
+    )
+    variables = {**os.environ, "GLOWPLUG_INSTRUCTIONS": asked}
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=variables)
+    kernel, engine = ran.stdout.splitlines()
+    expected = glowplug.load(path, engine="native").predict(np.load(tmp_path / "x.npy"))
+    assert np.load(tmp_path / "answer.npy").tobytes() == expected.tobytes()
+    assert engine == ("native" if "AVX" in kernel else "onnxruntime")
+    if asked != "avx512":
+        assert "AVX-512" not in kernel
+    if asked == "baseline":
+        assert "AVX" not in kernel
+
+
+@pytest.mark.skipif(not IS_FAST, reason="networks are ONNX Runtime's here")
 def test_engines_are_told_apart() -> None:
     native, other = (glowplug.load(models.mlp(), engine=engine) for engine in ("auto", "onnxruntime"))
     assert (native.explain()["engine"], other.explain()["engine"]) == ("native", "onnxruntime")

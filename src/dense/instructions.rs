@@ -4,6 +4,7 @@
 use super::maps::{self, Binary, Unary};
 use super::reduce::{self, Reduction};
 use super::tile::{self, Tile};
+use crate::processor::{self, Level};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
@@ -25,12 +26,7 @@ impl Instructions {
         #[cfg(target_arch = "x86_64")]
         {
             let has_fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if has_fma
-                && is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-            {
+            if has_fma && processor::has_avx512() {
                 all.push(Self(Set::Avx512));
             }
             if has_fma {
@@ -41,14 +37,25 @@ impl Instructions {
         all
     }
 
-    /// The fastest.
+    /// The best that this processor has and the user allows.
     pub fn best() -> Self {
-        Self::available()[0]
+        processor::best(Self::available(), |set| set.level()).unwrap_or(Self(Set::Baseline))
     }
 
-    /// Whether it multiplies and adds in one step. Without, every such step is a call of a function.
-    pub fn has_fused_steps(self) -> bool {
-        self.0 != Set::Baseline || !cfg!(target_arch = "x86_64")
+    fn level(self) -> Level {
+        match self.0 {
+            Set::Baseline => Level::Baseline,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => Level::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => Level::Avx512,
+        }
+    }
+
+    /// Whether products have intrinsics: they were measured with these alone. Without fused multiply-add, which x86 need not
+    /// have, every step is a call of a function.
+    pub fn has_intrinsics(self) -> bool {
+        self.0 != Set::Baseline
     }
 
     /// The usual name.

@@ -192,8 +192,9 @@ fn tanh(x: f32) -> f32 {
         .mul_add(square, 1.33314422036e-1)
         .mul_add(square, -3.33332819422e-1);
     let near = (near * square).mul_add(x, x);
-    let far = (1.0 - 2.0 / (exp(2.0 * size) + 1.0)).copysign(x);
-    if size < 0.625 { near } else { far }
+    let far = 1.0 - 2.0 / (exp(2.0 * size) + 1.0);
+    // Of -0.0, which the polynomial loses, as well.
+    (if size < 0.625 { near } else { far }).copysign(x)
 }
 
 /// Two polynomials, one of them of the exponent of `1 - exp(…)`.

@@ -95,3 +95,17 @@ pub struct EngineFacts {
     /// How it computes, if that is ours to say.
     pub kernel: String,
 }
+
+impl EngineFacts {
+    /// Of an engine of our own, whose runs take one thread.
+    fn native(why: &str, kernel: String) -> Self {
+        Self {
+            name: "native",
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            library: String::new(),
+            threads: 1,
+            why: why.to_owned(),
+            kernel,
+        }
+    }
+}

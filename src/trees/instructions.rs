@@ -2,7 +2,6 @@
 #![allow(unsafe_code)]
 
 use std::ops::AddAssign;
-use std::sync::OnceLock;
 
 use super::across::{MOST_LANES, Row, SIDE_BY_SIDE, Slot};
 use super::blocks::{Blocks, Step};
@@ -12,7 +11,7 @@ use super::kernels::plain;
 #[cfg(target_arch = "x86_64")]
 use super::kernels::{avx2, avx512};
 use super::search::{Ranker, Real, TILE, Tile};
-use crate::error::{Error, ErrorKind, Result};
+use crate::processor::{self, Level};
 
 /// Calls what is compiled for a set of instructions.
 macro_rules! chosen {
@@ -41,19 +40,6 @@ enum Set {
     Vbmi,
 }
 
-/// The variable with which a user keeps kernels from some of the processor's instructions.
-const VARIABLE: &str = "GLOWPLUG_INSTRUCTIONS";
-
-/// What the variable allows; an error if it is wrong.
-pub fn check_instructions() -> Result<()> {
-    usual().clone().map(|_| ())
-}
-
-fn usual() -> &'static Result<Instructions> {
-    static USUAL: OnceLock<Result<Instructions>> = OnceLock::new();
-    USUAL.get_or_init(|| Instructions::allowed(&std::env::var(VARIABLE).unwrap_or_default()))
-}
-
 /// A set of instructions that this processor has: a value is its proof, as only [`Self::available`] makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Instructions(Set);
@@ -65,12 +51,7 @@ impl Instructions {
         #[cfg(target_arch = "x86_64")]
         {
             let has_popcnt = is_x86_feature_detected!("popcnt");
-            if has_popcnt
-                && is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512vl")
-            {
+            if has_popcnt && is_x86_feature_detected!("avx2") && processor::has_avx512() {
                 if is_x86_feature_detected!("avx512vbmi") {
                     all.push(Self(Set::Vbmi));
                 }
@@ -84,27 +65,19 @@ impl Instructions {
         all
     }
 
-    /// The best that this processor has, or what [`VARIABLE`] allows; it is read once.
+    /// The best that this processor has and the user allows.
     pub(super) fn best() -> Self {
-        // A wrong variable has ended the load of the model.
-        usual().clone().unwrap_or(Self(Set::Baseline))
+        processor::best(Self::available(), |how| how.level()).unwrap_or(Self(Set::Baseline))
     }
 
-    /// The best of those up to the set that `asked` names, or of all.
-    fn allowed(asked: &str) -> Result<Self> {
-        let most = match asked.trim() {
-            "" | "avx512" => usize::MAX,
-            "avx2" => 1,
-            "baseline" => 0,
-            _ => {
-                let problem = format!("got {asked:?}, expected `baseline`, `avx2` or `avx512`");
-                let fix = "unset it to let glowplug use what the processor has";
-                return Err(Error::new(ErrorKind::Option, format!("environment variable {VARIABLE}"), problem, fix));
-            }
-        };
-        let all = Self::available();
-        let least = all.len() - 1;
-        Ok(all[least - most.min(least)])
+    fn level(self) -> Level {
+        match self.0 {
+            Set::Baseline => Level::Baseline,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => Level::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 | Set::Vbmi => Level::Avx512,
+        }
     }
 
     /// The usual name.
@@ -199,43 +172,32 @@ pub(super) trait Number: Real + 'static {
     fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]);
 }
 
-impl Number for f32 {
-    fn ranker<'a>(blocks: &'a Blocks, columns: &Columns) -> &'a Ranker<Self> {
-        blocks.singles(columns)
-    }
+macro_rules! number {
+    ($type:ty, $ranker:ident, $tile:ident, $row:ident) => {
+        impl Number for $type {
+            fn ranker<'a>(blocks: &'a Blocks, columns: &Columns) -> &'a Ranker<Self> {
+                blocks.$ranker(columns)
+            }
 
-    fn rank_tile(
-        how: Instructions,
-        ranker: &Ranker<Self>,
-        rows: &[Self],
-        lanes: &mut [Tile],
-        number_of: (usize, usize),
-    ) {
-        chosen!(how, plain::rank_singles, avx2::rank_singles, avx512::rank_singles, (ranker, rows, lanes, number_of));
-    }
-    fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]) {
-        chosen!(how, plain::rank_single, avx2::rank_single, avx512::rank_single, (ranker, row, bytes));
-    }
+            fn rank_tile(
+                how: Instructions,
+                ranker: &Ranker<Self>,
+                rows: &[Self],
+                lanes: &mut [Tile],
+                number_of: (usize, usize),
+            ) {
+                chosen!(how, plain::$tile, avx2::$tile, avx512::$tile, (ranker, rows, lanes, number_of));
+            }
+
+            fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]) {
+                chosen!(how, plain::$row, avx2::$row, avx512::$row, (ranker, row, bytes));
+            }
+        }
+    };
 }
 
-impl Number for f64 {
-    fn ranker<'a>(blocks: &'a Blocks, columns: &Columns) -> &'a Ranker<Self> {
-        blocks.doubles(columns)
-    }
-
-    fn rank_tile(
-        how: Instructions,
-        ranker: &Ranker<Self>,
-        rows: &[Self],
-        lanes: &mut [Tile],
-        number_of: (usize, usize),
-    ) {
-        chosen!(how, plain::rank_doubles, avx2::rank_doubles, avx512::rank_doubles, (ranker, rows, lanes, number_of));
-    }
-    fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]) {
-        chosen!(how, plain::rank_double, avx2::rank_double, avx512::rank_double, (ranker, row, bytes));
-    }
-}
+number!(f32, singles, rank_singles, rank_single);
+number!(f64, doubles, rank_doubles, rank_double);
 
 /// Numbers that sums are of.
 pub(super) trait Sum: Copy + Default + AddAssign + Into<f64> {
@@ -323,23 +285,3 @@ macro_rules! explained {
 
 explained!(explain_few, few_avx2, few_avx512, FEW);
 explained!(explain_many, many_avx2, many_avx512, MANY);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_variable_takes_instructions_away() {
-        let all = Instructions::available();
-        let (best, least) = (all[0], all[all.len() - 1]);
-        let avx2 = all.iter().find(|how| how.name() == "AVX2").copied().unwrap_or(least);
-        for (asked, expected) in [("", best), (" ", best), ("avx512", best), (" avx2 ", avx2), ("baseline", least)] {
-            assert_eq!(Instructions::allowed(asked).unwrap(), expected, "{asked:?}");
-        }
-        for asked in ["AVX2", "sse", "1"] {
-            let error = Instructions::allowed(asked).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Option);
-            assert!(error.to_string().contains(asked) && error.to_string().contains(VARIABLE), "{error}");
-        }
-    }
-}

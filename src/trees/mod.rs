@@ -44,7 +44,6 @@ pub use blocks::Rows;
 pub use catboost::{explain_catboost, read_catboost};
 pub use categories::{Categories, Column};
 pub use contributions::{Contributions, Covers};
-pub use instructions::check_instructions;
 pub use lightgbm::{explain_lightgbm, explain_lightgbm_dump, read_lightgbm, read_lightgbm_dump};
 pub use linear::LinearLeaf;
 pub use link::{Link, softmax};

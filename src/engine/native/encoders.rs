@@ -198,19 +198,14 @@ fn relabel<'a>(
     keys: &Constant,
     labels: Constant,
 ) -> Planned<()> {
-    let of_keys = match keys {
+    let dtype_of = |list: &Constant| match list {
         Constant::Texts(_) => DType::String,
         Constant::Ints(_) => DType::Int64,
         Constant::Floats(_) => DType::Float32,
         _ => DType::Float64,
     };
-    let dtype = match labels {
-        Constant::Texts(_) => DType::String,
-        Constant::Ints(_) => DType::Int64,
-        Constant::Floats(_) => DType::Float32,
-        _ => DType::Float64,
-    };
-    if of_keys != value.dtype {
+    let dtype = dtype_of(&labels);
+    if dtype_of(keys) != value.dtype {
         return Err(format!("keys of another type than its input of {}", value.dtype));
     }
     let keys = Keys::new(keys)?;

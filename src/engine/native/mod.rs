@@ -228,13 +228,6 @@ impl Engine for NativeEngine {
 
     fn facts(&self) -> EngineFacts {
         let kernels = self.program.steps.iter().filter_map(|step| step.kernel());
-        EngineFacts {
-            name: "native",
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            library: String::new(),
-            threads: 1,
-            why: self.why.to_owned(),
-            kernel: kernels.collect::<Vec<_>>().join("; "),
-        }
+        EngineFacts::native(self.why, kernels.collect::<Vec<_>>().join("; "))
     }
 }

@@ -195,16 +195,22 @@ impl Step for Binarize {
 }
 
 impl Norm {
+    /// In float32 and in the order of ONNX Runtime, which takes the root of the quotient of squares.
     fn divide(self, row: &mut [f32]) {
         let by = match self {
             Self::Max => row.iter().copied().fold(f32::NEG_INFINITY, f32::max),
             Self::L1 => row.iter().map(|value| value.abs()).sum(),
-            Self::L2 => row.iter().map(|value| value * value).sum::<f32>().sqrt(),
+            Self::L2 => row.iter().map(|value| value * value).sum(),
         };
-        if by != 0.0 {
-            for value in row {
-                *value /= by;
-            }
+        if by == 0.0 {
+            return;
+        }
+        for value in row {
+            *value = match (self, (*value * *value / by).sqrt()) {
+                (Self::L2, root) if *value < 0.0 => -root,
+                (Self::L2, root) => root,
+                _ => *value / by,
+            };
         }
     }
 }

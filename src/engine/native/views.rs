@@ -182,13 +182,6 @@ impl Engine for TreeView {
     }
 
     fn facts(&self) -> EngineFacts {
-        EngineFacts {
-            name: "native",
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            library: String::new(),
-            threads: 1,
-            why: "another answer of trees that glowplug itself runs".to_owned(),
-            kernel: String::new(),
-        }
+        EngineFacts::native("another answer of trees that glowplug itself runs", String::new())
     }
 }
