@@ -149,6 +149,60 @@ def test_rows_alone_get_the_scores_of_batches_however_many_came_before(tmp_path:
         np.testing.assert_array_equal(np.concatenate(alone), booster.predict(x))
 
 
+SMALL: dict[str, Any] = {"min_data_in_leaf": 3, "verbose": -1, "num_threads": 1, "objective": "regression"}
+
+
+@pytest.mark.parametrize(("trees", "features"), [(20_000, 4), (300, 5_000)])
+def test_models_may_be_large(trees: int, features: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(trees)
+    x = random.normal(size=(200, features))
+    x[random.random(x.shape) < 0.1] = np.nan
+    y = np.nan_to_num(x).sum(axis=1)
+    options = SMALL | {
+        "num_leaves": 4,
+        "max_bin": 15,
+        "learning_rate": 0.01,
+        "feature_fraction": max(0.01, 4 / features),
+    }
+    booster = lightgbm.train(options, lightgbm.Dataset(x, y), trees)
+    assert booster.num_trees() == trees
+    model = glowplug.load(saved(booster, tmp_path))
+    assert model.inputs[0].shape == ("rows", features)
+    x = np.concatenate([x, random.normal(size=(500, features)) * 10])
+    expected = booster.predict(x)
+    for rows in (1, 3, 60, 700):
+        np.testing.assert_array_equal(model.predict(x[:rows]), expected[:rows])
+        np.testing.assert_array_equal(model.predict(x[-rows:]), expected[-rows:])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
+def test_nodes_take_few_bytes(tmp_path: Path) -> None:
+    """A model takes at most 32 bytes for each node at any time, with all that is made for rows alone and for batches."""
+    random, copies, most = np.random.default_rng(1), 200, 32
+    x = random.normal(size=(5000, 20))
+    booster = lightgbm.train(SMALL | {"num_leaves": 255}, lightgbm.Dataset(x, x[:, 0] * x[:, 1]), 10)
+    trees = booster.dump_model()["tree_info"]
+    nodes = copies * sum(2 * tree["num_leaves"] - 1 for tree in trees)
+    text = re.sub("tree_sizes=.*\n", "", booster.model_to_string())
+    head, *bodies = re.split(r"(?m)^Tree=\d+\n", text.split("end of trees")[0])
+    assert len(bodies) == len(trees)
+    path = tmp_path / "model.txt"
+    path.write_text(head + "".join(f"Tree={at}\n{body}" for at, body in enumerate(bodies * copies)) + "end of trees\n")
+    np.save(tmp_path / "x.npy", x)
+    program = (
+        "import glowplug, numpy, re\n"
+        "def peak():\n    return int(re.search(r'VmHWM:\\s*([0-9]+)', open('/proc/self/status').read())[1]) * 1024\n"
+        f"x = numpy.load({str(tmp_path / 'x.npy')!r})[:600]\n"
+        f"start = peak()\nmodel = glowplug.load({str(path)!r})\n"
+        "for rows in (1, 120, 600, 2):\n    model.predict(x[:rows])\nprint(peak() - start)"
+    )
+    taken = int(python(program))
+    assert 0 < taken <= most * nodes
+    original = lightgbm.Booster(model_file=path)
+    assert original.num_trees() == copies * len(trees)
+    np.testing.assert_array_equal(glowplug.load(path).predict(x[:20]), original.predict(x[:20]))
+
+
 def test_instructions_can_be_taken_away_and_scores_stay(tmp_path: Path) -> None:
     booster = train(0)
     path = saved(booster, tmp_path)
