@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -157,6 +158,24 @@ def assert_same() -> Callable[[Any, Any], None]:
 def assert_close() -> Callable[[Any, Any], None]:
     """Compare answers: the same but for rounding, where glowplug adds in float64 and ONNX Runtime in float32."""
     return functools.partial(_assert_same, rounding=3e-6)
+
+
+@pytest.fixture(scope="session")
+def assert_onnxruntimes() -> Callable[[bytes, str], None]:
+    """Check that a model is ONNX Runtime's and not our own engine's, for a reason that an expression finds."""
+
+    def check(content: bytes, reason: str) -> None:
+        with pytest.raises(glowplug.UnsupportedModelError, match=rf"own engine(.|\n)*({reason})"):
+            glowplug.load(content, engine="native")
+        try:
+            facts = glowplug.load(content).explain()
+        except glowplug.ModelError:
+            # It has no answer either.
+            return
+        assert facts["engine"] == "onnxruntime"
+        assert re.search(reason, facts["why"])
+
+    return check
 
 
 @pytest.fixture(scope="session")
