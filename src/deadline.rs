@@ -31,6 +31,14 @@ impl Deadline {
         Ok(Instant::now().checked_add(allowed).map(|at| Self { at, allowed }))
     }
 
+    /// An earlier one, which leaves as much time to each of `parts`, of which one begins now.
+    #[must_use]
+    pub fn share(self, parts: u32) -> Self {
+        let now = Instant::now();
+        let allowed = self.at.saturating_duration_since(now) / parts.max(1);
+        Self { at: now + allowed, allowed }
+    }
+
     /// Whether the time is over.
     pub fn is_over(&self) -> bool {
         Instant::now() >= self.at

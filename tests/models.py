@@ -317,6 +317,29 @@ def endless_loop() -> bytes:
     return model_bytes(graph([node], inputs, outputs, [constant("going", True, "bool")]))
 
 
+def counting_loop() -> bytes:
+    """`y` is `x`, int64 [N], after as many turns of a loop as the largest `x`."""
+    body = graph(
+        [
+            helper.make_node("Identity", ["going_in"], ["going_out"]),
+            helper.make_node("Add", ["state_in", "one"], ["state_out"]),
+        ],
+        [value("step", "int64", ()), value("going_in", "bool", ()), value("state_in", "int64", ())],
+        [value("going_out", "bool", ()), value("state_out", "int64", ())],
+        [constant("one", 1, "int64")],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["turns"], keepdims=0),
+        helper.make_node("Loop", ["turns", "going", "nothing"], ["count"], body=body),
+        helper.make_node("Mul", ["count", "nothing"], ["zero"]),
+        helper.make_node("Add", ["x", "zero"], ["y"]),
+    ]
+    inputs, outputs = [value("x", "int64", ("N",))], [value("y", "int64", ("N",))]
+    return model_bytes(
+        graph(nodes, inputs, outputs, [constant("going", True, "bool"), constant("nothing", 0, "int64")])
+    )
+
+
 EXTERNAL_INPUTS = 512
 
 

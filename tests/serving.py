@@ -11,8 +11,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import models
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -82,25 +80,3 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < until, path
         time.sleep(0.01)
-
-
-def counting_loop() -> bytes:
-    """`count` is `n` int64 [1], counted up one by one: the input says how long a run takes."""
-    helper, value, constant = models.helper, models.value, models.constant
-    body = models.graph(
-        [
-            helper.make_node("Identity", ["going_in"], ["going_out"]),
-            helper.make_node("Add", ["state_in", "one"], ["state_out"]),
-        ],
-        [value("step", "int64", ()), value("going_in", "bool", ()), value("state_in", "int64", (1,))],
-        [value("going_out", "bool", ()), value("state_out", "int64", (1,))],
-        [constant("one", [1], "int64")],
-    )
-    nodes = [
-        helper.make_node("Reshape", ["n", "nothing"], ["trips"]),
-        helper.make_node("Loop", ["trips", "", "zero"], ["count"], body=body),
-    ]
-    constants = [constant("nothing", [], "int64"), constant("zero", [0], "int64")]
-    return models.model_bytes(
-        models.graph(nodes, [value("n", "int64", (1,))], [value("count", "int64", (1,))], constants)
-    )

@@ -29,7 +29,7 @@ from glowplug.serve import asgi
 from glowplug.serve.http import Limits, Request
 from glowplug.serve.service import Service
 from glowplug.telemetry.prometheus import Prometheus
-from serving import Server, counting_loop, wait_for
+from serving import Server, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ HOSTED = {
     "classes": models.zipmap_classifier(models.STRING_LABELS),
     "parts": models.sequence_output(),
     "grösse": models.unicode_names(),
-    "loop": counting_loop(),
+    "loop": models.counting_loop(),
     **{dtype: models.identity(dtype) for dtype in DATATYPES},
 }
 SERVE = """

@@ -121,6 +121,17 @@ def test_deadline_is_for_all() -> None:
         model._handle.measured_each([7], "predict", None, 100)
 
 
+@pytest.mark.parametrize("batch", ["auto", "rows"])
+def test_one_that_takes_for_ever_leaves_time_for_the_others(batch: Any) -> None:
+    model = glowplug.load(models.counting_loop(), batch=batch)
+    bodies = bodies_of([1], [2], [10**15], *([index % 7] for index in range(20)), [10**15])
+    answers, _ = model._handle.measured_each(bodies, "predict", 4.0, 100)
+    late = [index for index, answer in enumerate(answers) if not isinstance(answer, bytes)]
+    assert late == [2, 23], answers
+    assert all(isinstance(answers[index], glowplug.DeadlineExceeded) for index in late)
+    assert answers[5] == b"[2]"
+
+
 def unproven() -> bytes:
     """`y` is `x` and nothing times the sum of all rows: each row stays what it is, which no look at the graph can tell."""
     nodes = [

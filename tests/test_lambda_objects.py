@@ -138,7 +138,7 @@ def test_broken_objects_leave_nothing(store: Any, model: glowplug.Model) -> None
         "no.csv.gz": (TABLE, "is not gzip"),
         "long.jsonl": (b"[" * 9_000_000, "a line of more than"),
         "empty.csv": (b"", "is empty"),
-        "latin.csv": (b"hour,amount\n\xff,1\n", "cannot be read"),
+        "quotes.csv": (b'"hour"x,amount\n1,1\n', "cannot be read"),
     }
     for key, (body, says) in objects.items():
         store.put_object(Bucket=BUCKET, Key=key, Body=body)
@@ -161,7 +161,7 @@ def test_broken_objects_leave_nothing(store: Any, model: glowplug.Model) -> None
 def test_other_ways_of_notifications(store: Any, model: glowplug.Model) -> None:
     """Through a bus, a queue, and a topic, and a topic that sends to a queue."""
     delivered: list[Any] = []
-    scored = handler(model, deliver=delivered.extend)
+    scored = handler(model, deliver=delivered.extend, objects=True)
     put = s3(BUCKET, "a.jsonl")
     topic = sns(json.dumps(put))
     notification = json.dumps({"Type": "Notification", "TopicArn": "arn:x", "Message": json.dumps(put)})
@@ -182,6 +182,41 @@ def test_other_ways_of_notifications(store: Any, model: glowplug.Model) -> None:
     assert scored(sqs(json.dumps(s3(BUCKET, "none.csv")), json.dumps(put), "[[1, 2]]"), context()) == {
         "batchItemFailures": [{"itemIdentifier": "m0"}]
     }
+
+
+def test_messages_name_no_objects_unless_they_may(store: Any, model: glowplug.Model) -> None:
+    store.put_object(Bucket=BUCKET, Key="a.jsonl", Body=LINES)
+    scored = handler(model, deliver=lambda _: None)
+    put = json.dumps(s3(BUCKET, "a.jsonl"))
+    assert scored(sqs(put, "[[1, 2]]"), context()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    with pytest.raises(glowplug.InputError, match="objects=True"):
+        scored(sns(put), context())
+    for kind in ("Object Deleted", "Object Tags Added"):
+        event = event_bridge({"bucket": {"name": BUCKET}, "object": {"key": "a.jsonl"}}, source="aws.s3", kind=kind)
+        assert scored(event, context()) == []
+    assert [found["Key"] for found in store.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["a.jsonl"]
+
+
+def test_rows_that_are_no_csv_cost_the_others_nothing(store: Any, model: glowplug.Model) -> None:
+    body = b'hour,amount\n2,1\n\xff,1\n"4"b,3\n6,5\n'
+    store.put_object(Bucket=BUCKET, Key="a.csv", Body=body)
+    (done,) = handler(model)(s3(BUCKET, "a.csv"), context())
+    assert (done["rows"], done["errors"]) == (4, 2)
+    first, latin, quotes, last = lines(store, "a.csv.predictions.jsonl")
+    assert (first, last) == ([1, 2], [5, 6])
+    assert "expected a number" in latin["error"]["detail"]
+    assert "cannot be read" in quotes["error"]["detail"]
+
+
+@pytest.mark.parametrize("key", ["a.csv", "a.jsonl", "a.jsonl.gz", "a.csv.gz"])
+def test_late_objects_come_again_whole(store: Any, model: glowplug.Model, key: str) -> None:
+    """A fallback would stand among predictions; and an object without rows takes time as well."""
+    lasting = b"\n" * (32 << 20)
+    for body, left in ((TABLE if "csv" in key else LINES, 0), (lasting, 0.21)):
+        store.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(body, 1) if key.endswith("gz") else body)
+        with pytest.raises(glowplug.DeadlineExceeded):
+            handler(model, fallback=0.5, warm=0)(s3(BUCKET, key), context(left))
+    assert [found["Key"] for found in store.list_objects_v2(Bucket=BUCKET)["Contents"]] == [key]
 
 
 def test_hooks(store: Any, model: glowplug.Model) -> None:

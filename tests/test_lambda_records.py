@@ -128,6 +128,27 @@ def test_shards(function: tuple[RuntimeApi, Path]) -> None:
     assert served(function, broken) == (failures("0"), {})
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux for the peak of memory")
+def test_gzip_of_a_batch_takes_bounded_memory(tmp_path: Path) -> None:
+    """A function of 512 MB: 64 MiB for all records of a batch together, however little room each takes in the queue."""
+    (tmp_path / "model.onnx").write_bytes(models.identity(shape=("N", 2)))
+    peak = "import resource\ndef peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+    function = """
+from glowplug.serve.aws_lambda import handler as make
+scored = make("model.onnx", deliver=lambda done: None, reject=lambda record, error: None)
+def handler(event, context):
+    return peak() if event == "peak" else scored(event, context)
+"""
+    large, small = packed(b" " * (40 << 20) + b"[[1, 2]]"), packed(b"[[1, 2]]")
+    with RuntimeApi() as api, client(tmp_path, api, peak + function, AWS_LAMBDA_FUNCTION_MEMORY_SIZE="512"):
+        before = api.invoke("peak", timeout=20).json()
+        # More than all may have is hopeless; what only has no room beside others comes again.
+        answer = api.invoke(sqs(packed(bytes(65 << 20)), large, large, large, small), timeout=60)
+        after = api.invoke("peak").json()
+    assert answer.json() == failures("m2", "m3")
+    assert after - before < 160 << 20
+
+
 def test_records_that_no_service_sends(function: tuple[RuntimeApi, Path]) -> None:
     strange = sqs("[[1, 2]]", "[[3, 4]]", "[[5, 6]]")
     strange["Records"][0]["body"] = {"already": "parsed"}
@@ -286,6 +307,36 @@ def test_hopeless_records_can_be_put_away() -> None:
     assert isinstance(away[0][1], glowplug.InputError)
     assert scored(sqs("[[1, 2]]", "[[1, 2]]"), context(0)) == failures("m0", "m1")
     assert len(away) == 2
+
+
+def test_topics_do_not_send_again_what_was_put_away() -> None:
+    away: list[Any] = []
+    scored = handler(glowplug.load(models.identity(shape=("N", 2))), reject=lambda *came: away.append(came))
+    assert scored(sns('[{"no": 1}]'), context()) is None
+    assert len(away) == 1
+
+
+@pytest.mark.parametrize(
+    "given", [lambda done: [one.record for one in done], lambda done: [type(done[0])({}, 1)], len, lambda _: "m0"]
+)
+def test_nothing_is_lost_by_what_deliver_gives_back(given: Any, caplog: pytest.LogCaptureFixture) -> None:
+    scored = handler(glowplug.load(models.identity(shape=("N", 2))), deliver=given)
+    assert scored(sqs("[[1, 2]]", "[[3, 4]]"), context()) == failures("m0", "m1")
+    assert "option `deliver`: gave back" in caplog.text
+
+
+def test_hooks_have_their_part_of_the_time() -> None:
+    import time
+
+    @handler(models.endless_loop(), deliver=lambda _: None, warm=0)
+    def scored(question: Any) -> Any:
+        time.sleep(0.2)
+        return (yield question)
+
+    started = time.monotonic()
+    assert scored(sqs("[1]", "[1]", "[1]"), context(0.9)) == failures("m0", "m1", "m2")
+    # 0.9 seconds less the margin of 0.2 are left for hooks and run together; without that it takes 1.3.
+    assert time.monotonic() - started < 1.2
 
 
 def test_fallback_is_an_answer() -> None:

@@ -1,14 +1,16 @@
 //! Many bodies in one run, as queues hand them over: each gets its own answer, or its own error.
 //!
 //! A body that cannot be read costs the others nothing. Bodies whose rows may share a run do so. What the engine refuses is
-//! found by halves: a bad row in a thousand bodies takes some twenty runs more.
+//! found by halves: a bad row in a thousand bodies takes some twenty runs more. So is what takes too long.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::body::{Body, Form, read};
 use super::{Answer, Cost, Method, Terms, outputs, run};
 use crate::batch::Watch;
 use crate::classifier::Probabilities;
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Batch;
 use crate::session::{Agreement, Session};
@@ -55,13 +57,10 @@ pub fn predict_each<B: AsRef<[u8]>>(
             Ok(body) => alone.push((place, body)),
         }
     }
-    let mut call = Call { session, terms, watch, cost: Cost { read: started.elapsed(), ..Cost::default() } };
-    for group in &groups {
-        call.answer(&group.bodies, &mut answers);
-    }
-    for body in &alone {
-        call.answer(std::slice::from_ref(body), &mut answers);
-    }
+    let cost = Cost { read: started.elapsed(), ..Cost::default() };
+    let mut call = Call { session, terms, deadline: terms.deadline, watch, cost };
+    let alone = alone.iter().map(std::slice::from_ref);
+    call.answer_all(groups.iter().map(|group| &group.bodies[..]).chain(alone), &mut answers);
     let missing = || Error::new(ErrorKind::Engine, signature.model(), "gave no answer", "report this as a bug");
     let cost = call.cost;
     (answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(missing()))).collect(), cost)
@@ -108,37 +107,53 @@ fn fit(first: &Body, second: &Body) -> bool {
 struct Call<'a, 'w> {
     session: &'a Session,
     terms: &'a Terms<'a>,
+    /// Of the run that is next.
+    deadline: Option<Deadline>,
     watch: &'a mut Watch<'w>,
     cost: Cost,
 }
 
 impl Call<'_, '_> {
-    /// Answers bodies that fit each other: together, or the halves of them where that fails.
-    fn answer(&mut self, group: &[Read], answers: &mut Answers) {
-        let error = match group {
-            [(place, body)] => {
-                answers[*place] = Some(self.alone(body));
-                return;
-            }
-            _ => match self.together(group) {
-                Ok(texts) => {
-                    for ((place, _), text) in group.iter().zip(texts) {
-                        answers[*place] = Some(text);
-                    }
-                    return;
+    /// Answers all groups of bodies that fit each other.
+    ///
+    /// None of them may use up the time of the others: each has its share of what is left, and a group that may be cut as much
+    /// again. What is not done in it comes once more, behind the others, a group as its halves.
+    fn answer_all<'b>(&mut self, groups: impl Iterator<Item = &'b [Read]>, answers: &mut Answers) {
+        let mut tasks: VecDeque<(&[Read], bool)> = groups.map(|group| (group, false)).collect();
+        while let Some((group, is_again)) = tasks.pop_front() {
+            let parts = tasks.len() + 1 + usize::from(group.len() > 1);
+            let whole = self.terms.deadline;
+            self.deadline = whole.map(|deadline| deadline.share(u32::try_from(parts).unwrap_or(u32::MAX)));
+            let Err(error) = self.answer(group, answers) else { continue };
+            let is_late = error.kind() == ErrorKind::Deadline && whole.is_some_and(|deadline| !deadline.is_over());
+            let is_over = matches!(error.kind(), ErrorKind::Deadline | ErrorKind::Stopped | ErrorKind::Closed);
+            let (first, second) = group.split_at(group.len() / 2);
+            match group {
+                [_] if is_late && !is_again => tasks.push_back((group, true)),
+                [_, _, ..] if is_late => tasks.extend([(first, false), (second, false)]),
+                [_, _, ..] if !is_over => {
+                    tasks.push_front((second, false));
+                    tasks.push_front((first, false));
                 }
-                Err(error) => error,
-            },
-        };
-        if matches!(error.kind(), ErrorKind::Deadline | ErrorKind::Stopped | ErrorKind::Closed) {
-            for (place, _) in group {
-                answers[*place] = Some(Err(error.clone()));
+                _ => {
+                    for (place, _) in group {
+                        answers[*place] = Some(Err(error.clone()));
+                    }
+                }
             }
-            return;
         }
-        let (first, second) = group.split_at(group.len() / 2);
-        self.answer(first, answers);
-        self.answer(second, answers);
+    }
+
+    /// Answers bodies that fit each other in one run.
+    fn answer(&mut self, group: &[Read], answers: &mut Answers) -> Result<()> {
+        if let [(place, body)] = group {
+            answers[*place] = Some(Ok(self.alone(body)?));
+            return Ok(());
+        }
+        for ((place, _), text) in group.iter().zip(self.together(group)?) {
+            answers[*place] = Some(text);
+        }
+        Ok(())
     }
 
     fn alone(&mut self, body: &Body) -> Result<Vec<u8>> {
@@ -174,7 +189,7 @@ impl Call<'_, '_> {
         let mut took = Duration::ZERO;
         let ran = outputs(self.session, inputs, form, self.terms, |wanted| {
             let started = Instant::now();
-            let ran = run(self.session, inputs, wanted, self.terms.deadline, self.watch);
+            let ran = run(self.session, inputs, wanted, self.deadline, self.watch);
             took = started.elapsed();
             ran
         });

@@ -53,7 +53,8 @@ def named(text: str) -> tuple[str, str]:
     from pathlib import Path
 
     name, equals, path = text.partition("=")
-    return (name, path) if equals else (Path(text).stem, text)
+    # Folders may be called version=2.
+    return (name, path) if equals and "/" not in name else (Path(text).stem, text)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,13 @@ def message_handler(
     flush_at_end(scorer.telemetry)
 
     def handle(msg: Any, *bindings: Any) -> None:
+        failed: Exception | None = None
         for message in msg if isinstance(msg, list) else [msg]:
-            scorer.score(message.get_body(), (message, *bindings))
+            try:
+                scorer.score(message.get_body(), (message, *bindings))
+            except Exception as error:  # noqa: BLE001 - it is one message's, and the others go on
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     return handle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from json import dumps, loads
+from time import perf_counter_ns
 
 from glowplug.errors import DeadlineExceeded, InputError
 from glowplug.serve.scoring import NO_FALLBACK, json_bytes
@@ -40,10 +41,11 @@ class Answers:
 class Scored:
     """One question of a batch. `finish` makes its answer, or raises its error; it is called once."""
 
-    __slots__ = ("_answer", "_answers", "_scorer", "_steps")
+    __slots__ = ("_answer", "_answers", "_fallback", "_scorer", "_steps")
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, fallback: Any) -> None:
         self._scorer = scorer
+        self._fallback = fallback
         self._steps: Steps | AroundSteps | None = None
         #: What went wrong, what is known without the core, or the place in its answers.
         self._answer: Any = None
@@ -80,9 +82,9 @@ class Scored:
                 answer = _by_output(answer["predictions"], self._scorer)
             return steps.finish(answer)
         except DeadlineExceeded:
-            if self._scorer.fallback is NO_FALLBACK:
+            if self._fallback is NO_FALLBACK:
                 raise
-            return self._scorer.fallback
+            return self._fallback
 
 
 def score_batch(
@@ -92,6 +94,7 @@ def score_batch(
     timeout: float | None = None,
     measure: Measure,
     calls: Callable[[int], Any] = lambda _: None,
+    has_fallback: bool = True,
 ) -> list[Scored]:
     """Score questions in one run, as far as the model's rows do not depend on each other.
 
@@ -101,11 +104,14 @@ def score_batch(
         timeout: Seconds that are left for all runs together.
         measure: Is told what it took.
         calls: Gives what the platform says of the question of an index, for `around`.
+        has_fallback: Whether the scorer's fallback answers where the time was over.
     """
+    started = perf_counter_ns()
+    fallback = scorer.fallback if has_fallback else NO_FALLBACK
     batch: list[Scored] = []
     bodies: list[Any] = []
     for index, question in enumerate(questions):
-        scored = Scored(scorer)
+        scored = Scored(scorer, fallback)
         batch.append(scored)
         try:
             bodies.append(_body(scorer, scored, question, calls, index))
@@ -113,7 +119,9 @@ def score_batch(
             scored._answer = error  # noqa: SLF001 - a function of this module
             bodies.append(None)
     asked = [index for index, body in enumerate(bodies) if body is not None]
-    texts, took = scorer.answers_to([bodies[index] for index in asked], timeout)
+    # Hooks have had their part of the time.
+    left = None if timeout is None else timeout - (perf_counter_ns() - started) / 1e9
+    texts, took = scorer.answers_to([bodies[index] for index in asked], left)
     measure.add(took)
     answers = Answers(texts)
     for place, index in enumerate(asked):

@@ -95,20 +95,22 @@ def _whole(cell: str) -> int | bool | None:
 def _rows(
     reader: Any, first: list[str], has_header: bool, converters: list[Callable[[str], Any]], *, keep_going: bool
 ) -> Iterator[list[Any] | dict[str, Any] | InputError]:
-    row = 0
-    try:
-        for cells in reader if has_header else chain([first], reader):
+    row, rest = 0, iter(reader) if has_header else chain([first], reader)
+    while True:
+        try:
+            cells = next(rest)
             if not cells:
                 continue
-            try:
-                yield _row(cells, first if has_header else None, converters, row)
-            except InputError as error:
-                if not keep_going:
-                    raise
-                yield error
-            row += 1
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise placed(_no_csv(reader.line_num, error), row) from None
+            yield _row(cells, first if has_header else None, converters, row)
+        except StopIteration:
+            return
+        except (csv.Error, UnicodeDecodeError, InputError) as error:
+            mistake = error if isinstance(error, InputError) else placed(_no_csv(reader.line_num, error), row)
+            # The reader begins anew with the next line, but lines that end in an error do not go on.
+            if not keep_going or isinstance(error, UnicodeDecodeError):
+                raise mistake from None
+            yield mistake
+        row += 1
 
 
 def _row(

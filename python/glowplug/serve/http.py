@@ -58,7 +58,8 @@ class Request:
         self.method = method.upper()
         self.path = path
         pairs = list(headers.items() if hasattr(headers, "items") else headers)
-        self.headers = {name.lower(): value for name, value in pairs}
+        # Platforms send null for a header without a value.
+        self.headers = {name.lower(): value for name, value in pairs if value is not None}
         if len(self.headers) < len(pairs):
             self.headers = {
                 name: ", ".join(value for other, value in pairs if other.lower() == name) for name in self.headers
@@ -76,10 +77,14 @@ class Response:
         self.headers = headers
         self.body = body
 
-    @property
-    def is_text(self) -> bool:
-        """Whether the body is UTF-8, so that it can travel in JSON as it is."""
-        return self.headers.get("content-type", "") not in {NPY, BYTES}
+    def text(self) -> str | None:
+        """The body as text, so that it can travel in JSON as it is; `None` if it is no UTF-8."""
+        if self.headers.get("content-type") in {NPY, BYTES} or "content-encoding" in self.headers:
+            return None
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError:
+            return None
 
 
 class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it

@@ -40,7 +40,12 @@ def read_npy(body: bytes) -> np.ndarray[Any, Any]:
         expected = f"expected {count * dtype.itemsize} for {dtype!s} of shape {tuple(shape)!s:.100}"
         raise InputError.about(".npy body", f"got {len(body) - start} bytes of elements, {expected}", fix)
     array = np.frombuffer(body, dtype, count, start) if count else np.empty(0, dtype)
-    return array.reshape(shape, order="F" if is_fortran else "C")
+    try:
+        return array.reshape(shape, order="F" if is_fortran else "C")
+    except (ValueError, OverflowError) as error:
+        # More axes, or more in one of them, than an array may have.
+        problem = f"has the shape {tuple(shape)!s:.100}, which no array has: {error!s:.100}"
+        raise InputError.about(".npy body", problem, fix) from None
 
 
 def npy_bytes(array: np.ndarray[Any, Any]) -> bytes:

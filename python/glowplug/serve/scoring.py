@@ -116,6 +116,12 @@ class Scorer:
             from glowplug.serve.hooks import check_around
 
             self._around_takes_call = check_around(around)
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
+            subject, problem = "option `timeout`", f"got {type(timeout).__name__}, expected a number of seconds"
+            raise OptionTypeError.about(subject, problem, "leave `timeout` out for no bound")
+        if limits is not None and not isinstance(limits, Limits):
+            subject, problem = "option `limits`", f"got {type(limits).__name__}, expected glowplug.serve.http.Limits"
+            raise OptionTypeError.about(subject, problem, "pass a `Limits`, or leave it out")
         self.model = model if isinstance(model, Model) else load(model)
         self.method = method
         self.before = before

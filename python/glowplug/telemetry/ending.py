@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from glowplug.telemetry import Recorder
 
 
+#: Seconds that a flush may take at SIGTERM; platforms give ten, or less.
+MOST_SECONDS = 2.0
 _recorders: list[Recorder] = []
 
 
@@ -21,7 +23,7 @@ def flush_at_end(recorder: Recorder) -> None:
         return
     import atexit
     import signal
-    from threading import current_thread, main_thread
+    from threading import Thread, current_thread, main_thread
 
     if not _recorders:
         atexit.register(_flush)
@@ -30,7 +32,10 @@ def flush_at_end(recorder: Recorder) -> None:
         return
 
     def end(number: int, _: FrameType | None) -> None:
-        _flush()
+        # Not here: the main thread may hold a lock that a flush waits for.
+        flushing = Thread(target=_flush, daemon=True)
+        flushing.start()
+        flushing.join(MOST_SECONDS)
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 #: Bytes of a body: Lambda's own limit, with room for what is not counted in it.
 MOST_BODY = 8 * 2**20
+#: The part of the function's memory that bodies may take when decompressed: they are held beside what is made of them.
+_DECOMPRESSED = 1 / 8
 #: Options that are the handler's own, and not its scorer's.
-_ENDS = ("margin", "deliver", "reject", "output", "telemetry")
+_ENDS = ("margin", "deliver", "reject", "objects", "output", "telemetry")
 
 
 class Call:
@@ -66,6 +68,7 @@ def handler(
     fallback: Any = NO_FALLBACK,
     deliver: Deliver | None = None,
     reject: Reject | None = None,
+    objects: bool = False,
     output: str | None = None,
     warm: float = 5.0,
     telemetry: Telemetry = None,
@@ -88,14 +91,17 @@ def handler(
         method: What a prediction is; see `Model.predict_json`.
         before: Makes rows of a question, as for `Scorer`.
         after: Makes the answer of predictions and a question.
-        limits: What is too large to be looked at.
+        limits: What is too large to be looked at; left out, bodies of 8 MiB, and an eighth of the function's memory, at most
+            128 MiB, for what is decompressed, together for all records of a batch.
         timeout: Seconds that a run may take, if less than the invocation has left.
         margin: Seconds of an invocation's time that are kept for answering.
-        fallback: The answer, as plain Python, where a deadline ended the run.
+        fallback: The answer, as plain Python, where a deadline ended the run; not for objects in S3, which come again.
         deliver: Takes the answers to the records of one queue, stream or topic, all at once, and gives those back that have to
-            come again, if any. If it raises, all come again.
+            come again, if any. If it raises, or gives anything else back, all come again.
         reject: Takes a record that can never be scored, and what is wrong with it, to be put away; it does not come again.
             Without it such records are reported as failed, and come as often as the queue or stream is configured.
+        objects: Whether messages of queues and topics may name objects in S3 to score. The function reads and writes them
+            with its own rights, so say yes only where nobody but S3, or a topic or bus that S3 sends to, may send messages.
         output: Where the predictions of objects in S3 go, `"s3://bucket/prefix"`; left out, beside each object.
         warm: Seconds that the first run of the model may take; 0 for none. Its values are made up from the signature.
         telemetry: Is told what each invocation took: metrics of CloudWatch if left out, `False` for none. See
@@ -117,7 +123,7 @@ def handler(
         raise OptionError.about(subject, problem, "leave `output` out to write beside each object")
     options: dict[str, Any] = {
         "method": method,
-        "limits": limits or Limits(body=MOST_BODY),
+        "limits": limits or Limits(body=MOST_BODY, decompressed=_most_decompressed()),
         "timeout": timeout,
         "fallback": fallback,
     }
@@ -125,9 +131,23 @@ def handler(
     if warm:
         warm_up(scorer.model, timeout=float(warm))
     told = recorder(telemetry)
-    made = Handler(scorer, options, margin=float(margin), deliver=deliver, reject=reject, output=output, telemetry=told)
+    ends: dict[str, Any] = {
+        "deliver": deliver,
+        "reject": reject,
+        "objects": objects,
+        "output": output,
+        "telemetry": told,
+    }
+    made = Handler(scorer, options, margin=float(margin), **ends)
     made.begin()
     return made
+
+
+def _most_decompressed() -> int:
+    """Bytes; what Lambda says of the function's memory is in MB."""
+    memory = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    most = Limits().decompressed
+    return min(most, int(int(memory) * 2**20 * _DECOMPRESSED)) if memory.isdecimal() else most
 
 
 class Handler:
@@ -145,6 +165,7 @@ class Handler:
         margin: float,
         deliver: Deliver | None,
         reject: Reject | None,
+        objects: bool,
         output: str | None,
         telemetry: Recorder,
     ) -> None:
@@ -152,6 +173,7 @@ class Handler:
         self.margin = margin
         self.deliver = deliver
         self.reject = reject
+        self.objects = objects
         self.output = output
         self.telemetry = telemetry
         self.is_cold = True

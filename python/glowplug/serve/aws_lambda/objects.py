@@ -37,6 +37,8 @@ _GZIP = 31
 def objects_of(event: dict[str, Any]) -> list[tuple[str, str, str | None]]:
     """Bucket, key and version of the objects that an event says were made; of S3's own, or that of an event bus."""
     if "Records" not in event:
+        if event.get("detail-type") != "Object Created":
+            return []
         detail = event["detail"]
         return [(detail["bucket"]["name"], detail["object"]["key"], detail["object"].get("version-id"))]
     found = []
@@ -85,11 +87,12 @@ class Store:
         which = {"Bucket": bucket, "Key": key} | ({} if version is None else {"VersionId": version})
         found = self.client.get_object(**which)
         with closing(found["Body"]) as body:
-            parts = body.iter_chunks(READ_BYTES)
+            end = None if timeout is None else monotonic() + timeout
+            parts = _until(end, body.iter_chunks(READ_BYTES))
             if is_zipped or found.get("ContentEncoding") == "gzip":
-                parts = _inflated(parts)
+                parts = _until(end, _inflated(parts))
             lines = _lines(parts, self.scorer.limits.body)
-            work = _Work(self.scorer, None if timeout is None else monotonic() + timeout, measure, call)
+            work = _Work(self.scorer, end, measure, call)
             written = work.csv(lines) if name.endswith(CSV_ENDS) else work.json(lines)
             stream = _Stream(_deflated(written) if is_zipped else written)
             into, path = self._place(bucket, key, is_zipped=is_zipped)
@@ -127,7 +130,10 @@ class _Work:
 
     def csv(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """Answers to rows of CSV."""
-        texts = (line.decode("utf-8-sig" if index == 0 else "utf-8") for index, line in enumerate(lines))
+        # What is no UTF-8 is its own row's mistake: it comes through as what no number is, and no text may hold.
+        texts = (
+            line.decode("utf-8-sig" if index == 0 else "utf-8", "surrogateescape") for index, line in enumerate(lines)
+        )
         rows, _ = csv_rows(texts, self.scorer.model, keep_going=True)
         has_hooks = self.scorer.has_hooks
 
@@ -141,7 +147,9 @@ class _Work:
 
     def _scored(self, chunk: list[Any]) -> list[Scored]:
         left = None if self.end is None else self.end - monotonic()
-        return score_batch(self.scorer, chunk, timeout=left, measure=self.measure, calls=lambda _: self.call)
+        # A fallback in the place of predictions could not be told from them later.
+        options: dict[str, Any] = {"timeout": left, "measure": self.measure, "calls": lambda _: self.call}
+        return score_batch(self.scorer, chunk, has_fallback=False, **options)
 
     def _written(self, batch: list[Scored], text: Callable[[Scored], bytes]) -> bytes:
         lines = []
@@ -149,6 +157,7 @@ class _Work:
             try:
                 lines.append(text(scored))
             except DeadlineExceeded:
+                # The object comes again as a whole.
                 raise
             except Exception as error:  # noqa: BLE001 - it is one row's, and the others go on
                 self.errors += 1
@@ -161,6 +170,15 @@ class _Work:
                 )
             self.rows += 1
         return b"\n".join(lines) + b"\n"
+
+
+def _until(end: float | None, parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The parts, as long as there is time: an object may be long without holding a row."""
+    for part in parts:
+        if end is not None and monotonic() >= end:
+            problem = "was not done in the time there was"
+            raise DeadlineExceeded.about("object", problem, "give the function more time, or make smaller objects")
+        yield part
 
 
 def _only(scored: Scored) -> bytes:

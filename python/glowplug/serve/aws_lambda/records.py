@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glowplug.errors import DeadlineExceeded, InputError, OptionError
+from glowplug.errors import DeadlineExceeded, InputError, OptionError, OptionTypeError, OutOfMemoryError
 from glowplug.serve.aws_lambda.function import Call, Delivery
 from glowplug.serve.aws_lambda.triggers import DYNAMODB, KINESIS, SNS, SQS
 from glowplug.serve.batches import NOTHING, Parsed, score_batch
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from glowplug.serve.scoring import Measure
 
 _GZIP = b"\x1f\x8b"
+TOO_LARGE = 413
 #: Of senders: what they sent will never be right.
 _MISTAKES = (InputError, Problem)
 #: How gzip begins in base64, as which it travels in text, and no JSON does.
@@ -40,6 +41,8 @@ class Records:
         self.failed: set[int] = set()
         self.error: Exception | None = None
         self._held = set[str]()
+        #: Bytes that may still be decompressed: all records are held until they are scored.
+        self._room = handler.scorer.limits.decompressed
 
     def serve(self, facts: dict[str, Any], measure: Measure) -> Any:
         """Score all, and say which failed; for a topic, which sends one record at a time, give the answer, or raise."""
@@ -51,10 +54,10 @@ class Records:
             self._log()
         if self.trigger != SNS:
             return {"batchItemFailures": [{"itemIdentifier": self._id(position)} for position in self._reported()]}
-        if self.error is not None:
+        if self.failed and self.error is not None:
             raise self.error
         answers = [delivery.answer for delivery in done.values()]
-        return answers[0] if len(answers) == 1 else answers
+        return answers[0] if len(answers) == 1 else answers or None
 
     def _scored(self, questions: list[Any], measure: Measure) -> dict[int, Scored]:
         """All questions in one run, by their positions; objects in S3 are no questions."""
@@ -99,8 +102,13 @@ class Records:
             if self.trigger == KINESIS:
                 return self._bytes(record["kinesis"]["data"])
             text = unwrapped(record["body"] if self.trigger == SQS else record["Sns"]["Message"])
+            if isinstance(text, Objects) and not self.handler.objects:
+                # Whoever may send a message would read and write with the function's rights.
+                problem = "names objects in S3, which a message may not"
+                fix = "if S3 alone sends these messages, pass `objects=True`"
+                raise InputError.about("record", problem, fix)
             return self._bytes(text) if isinstance(text, str) and text.startswith(_GZIP_BASE64) else text
-        except InputError as error:
+        except (InputError, OutOfMemoryError) as error:
             return error
         except Problem as problem:
             return InputError.about("record", problem.detail, "check what is put into the stream")
@@ -113,8 +121,18 @@ class Records:
         from glowplug.serve.http import from_base64, inflated
 
         body = from_base64(data)
-        if body.startswith(_GZIP):
-            body = inflated(body, "gzip", self.handler.scorer.limits.decompressed)
+        if not body.startswith(_GZIP):
+            return body
+        most = self.handler.scorer.limits.decompressed
+        try:
+            body = inflated(body, "gzip", self._room)
+        except Problem as problem:
+            if problem.status != TOO_LARGE or self._room == most:
+                raise
+            # It may be right, but for those before it.
+            what = f"records that came together have more than {most} bytes when decompressed"
+            raise OutOfMemoryError.about("record", what, "give the event source smaller batches") from None
+        self._room -= len(body)
         return body
 
     def _item(self, change: dict[str, Any]) -> Any:
@@ -170,7 +188,7 @@ class Records:
         if deliver is None or not ready:
             return
         try:
-            left = {id(delivery) for delivery in deliver(ready) or ()}
+            left = _given_back(deliver(ready), ready)
             error: Exception = RuntimeError("`deliver` gave records back")
         except Exception as failure:  # noqa: BLE001 - they come again
             left, error = {id(delivery) for delivery in ready}, failure
@@ -205,6 +223,28 @@ class Records:
         trace = None if isinstance(error, (*_MISTAKES, DeadlineExceeded)) else error
         words = "%d of %d %s records failed; the first: %s"
         getLogger("glowplug").warning(words, count, total, self.trigger, error, exc_info=trace)
+
+
+def _given_back(given: Any, ready: list[Delivery]) -> set[int]:
+    """Which deliveries come again, by identity.
+
+    Raises:
+        OptionError: Something else was given back. Nobody knows then what was delivered.
+    """
+    if given is None:
+        return set()
+    fix = "give back those of the deliveries that have to come again, or nothing"
+    if not hasattr(given, "__iter__"):
+        problem = f"gave back {type(given).__name__}, expected deliveries"
+        raise OptionTypeError.about("option `deliver`", problem, fix)
+    # Kept, so that no other object takes the place of one.
+    back = list(given)
+    left, known = {id(delivery) for delivery in back}, {id(delivery) for delivery in ready}
+    if not left <= known:
+        strange = next(one for one in back if id(one) not in known)
+        problem = f"gave back {type(strange).__name__} that is none of the deliveries it got"
+        raise OptionError.about("option `deliver`", problem, fix)
+    return left
 
 
 class Objects:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 #: What Lambda takes as the answer of an invocation, less the envelope of the body; in bytes.
 MOST_ANSWER = 6 * 2**20 - 2**12
-#: Below it no escaping can make an answer too large.
-_SURELY_FITS = MOST_ANSWER // 6
+#: The same where the answer goes to a load balancer, which takes 1 MB of JSON.
+MOST_BALANCED = 2**20 - 2**12
 
 
 def request_of(event: dict[str, Any], trigger: str) -> Request:
@@ -47,14 +47,17 @@ def is_health_check(request: Request) -> bool:
 
 def answer_of(response: Response, event: dict[str, Any], trigger: str) -> dict[str, Any]:
     """The answer as the sender of the event wants it."""
-    if response.is_text:
-        body, is_base64 = response.body.decode(), False
-    else:
+    text = response.text()
+    if text is None:
         from binascii import b2a_base64
 
         body, is_base64 = b2a_base64(response.body, newline=False).decode(), True
-    if len(response.body) > _SURELY_FITS and (size := _size(body)) > MOST_ANSWER:
-        detail = f"the answer has {size} bytes, and Lambda takes {MOST_ANSWER}: send fewer rows at once"
+    else:
+        body, is_base64 = text, False
+    most = MOST_BALANCED if trigger == BALANCER else MOST_ANSWER
+    # No escaping makes more than six bytes of one.
+    if len(response.body) > most // 6 and (size := _size(body)) > most:
+        detail = f"the answer has {size} bytes, and Lambda takes {most}: send fewer rows at once"
         return answer_of(Problem(413, detail).response(), event, trigger)
     answer: dict[str, Any] = {
         "statusCode": response.status,
