@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -11,13 +13,44 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+import models
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
+    from glowplug.serve import asgi
+
 #: Seconds after which a server is taken to hang.
 PATIENCE = 30
+DATATYPES = {
+    "float16": "FP16", "float32": "FP32", "float64": "FP64", "int8": "INT8", "int16": "INT16", "int32": "INT32",
+    "int64": "INT64", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64", "bool": "BOOL",
+}  # fmt: skip
+HOSTED = {
+    # Sessions are shared by content, and other tests count the calls of theirs.
+    "mlp": models.mlp(hidden=24),
+    "columns": models.multi_dtype(),
+    "two": models.two_outputs(),
+    "classes": models.zipmap_classifier(models.STRING_LABELS),
+    "parts": models.sequence_output(),
+    "grösse": models.unicode_names(),
+    "loop": models.counting_loop(),
+    **{dtype: models.identity(dtype) for dtype in DATATYPES},
+}
+SERVE = """
+from pathlib import Path
+from glowplug.serve import asgi
+from glowplug.serve.http import Limits
+models = {path.stem: path for path in Path("models").iterdir()}
+models["versions"] = {"2": models["mlp"], "10": models["two"]}
+if __name__ == "__main__":
+    asgi.run(models, host="127.0.0.1", timeout=3, limits=Limits(body=2**20, decompressed=2**22, rows=5000))
+"""
+ROWS = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
 
 
 class Server:
@@ -80,3 +113,60 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < until, path
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def hosting(folder: Path) -> Iterator[Server]:
+    """All of `HOSTED` behind uvicorn, with low limits; it has to live as long as the block."""
+    (folder / "models").mkdir()
+    for name, content in HOSTED.items():
+        (folder / "models" / f"{name}.onnx").write_bytes(content)
+    (folder / "main.py").write_text(SERVE)
+    with Server("main.py", folder=folder) as running:
+        yield running
+        assert running.process.poll() is None, running.log.read_text("utf-8")
+
+
+def row(first: float) -> str:
+    return json.dumps([[first] + [0.0] * 29])
+
+
+class Caller:
+    """A client as an application sees it."""
+
+    def __init__(self, app: asgi.App) -> None:
+        self.app = app
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        root: str = "",
+        *,
+        gone: asyncio.Event | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> tuple[int, dict[bytes, bytes], bytes] | None:
+        """The answer, or nothing for a client that goes before it."""
+        got: list[Any] = []
+        incoming = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if incoming:
+                return incoming.pop()
+            await (gone or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            got.append(message)
+
+        scope = {"type": "http", "method": method, "path": root + path, "root_path": root, "headers": headers}
+        await self.app(scope, receive, send)
+        return (got[0]["status"], dict(got[0]["headers"]), got[1]["body"]) if got else None
+
+    async def score(self, first: float, gone: asyncio.Event | None = None) -> Any:
+        return await self.ask("POST", "/predict", row(first).encode(), gone=gone)
+
+    async def until_open(self, count: int) -> None:
+        while self.app._active != count:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
