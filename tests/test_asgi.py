@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import glowplug
 from glowplug.serve import asgi
-from glowplug.serve.http import Limits
+from glowplug.serve.__main__ import named
+from glowplug.serve.http import Limits, Response
 from glowplug.telemetry.prometheus import Prometheus
 from serving import HOSTED, ROWS, Caller, Server, hosting, row, wait_for
 
@@ -57,6 +58,20 @@ def test_header_that_comes_twice() -> None:
     answer = asyncio.run(client.ask("POST", "/predict", gzip.compress(gzip.compress(row(1).encode())), headers=twice))
     assert answer is not None
     assert answer[0] == 200, answer
+
+
+@pytest.mark.parametrize(
+    "headers", [{"content-type": "image/png"}, {"content-encoding": "gzip", "content-length": "3"}]
+)
+def test_answers_of_ones_own_that_are_no_text(headers: dict[str, str]) -> None:
+    answered = Response(201, headers, b"\x89PNG\xff\0")
+    client = Caller(asgi.app(glowplug.load(HOSTED["mlp"]), after=lambda *_: answered))
+    answer = asyncio.run(client.ask("POST", "/predict", row(1).encode()))
+    assert answer is not None
+    status, got, body = answer
+    assert (status, body) == (201, answered.body)
+    named = {name.encode(): value.encode() for name, value in headers.items()}
+    assert got == named | {b"content-length": b"6"}
 
 
 def test_functions_of_the_users_stay_off_the_event_loop() -> None:
@@ -162,6 +177,27 @@ def test_sigterm_lets_running_requests_end(held: Server, tmp_path: Path) -> None
 
 
 # --- The command line ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "path"),
+    [
+        ("fraud.onnx", "fraud", "fraud.onnx"),
+        ("risk=models/fraud.onnx", "risk", "models/fraud.onnx"),
+        ("models/version=2/fraud.onnx", "fraud", "models/version=2/fraud.onnx"),
+        ("/data/day=3/a=b.onnx", "a=b", "/data/day=3/a=b.onnx"),
+        ("risk=models/version=2/fraud.onnx", "risk", "models/version=2/fraud.onnx"),
+    ],
+)
+def test_names_of_models(text: str, name: str, path: str) -> None:
+    assert named(text) == (name, path)
+
+
+def test_folders_of_a_model_may_have_an_equals_sign(tmp_path: Path) -> None:
+    (tmp_path / "version=2").mkdir()
+    (tmp_path / "version=2" / "fraud.onnx").write_bytes(HOSTED["mlp"])
+    with Server("-m", "glowplug.serve", "version=2/fraud.onnx", folder=tmp_path) as running:
+        assert running.ask("GET", "/v2/models/fraud/ready")[0] == 200
 
 
 def test_command_line_honours_port(tmp_path: Path) -> None:

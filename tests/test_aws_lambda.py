@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -115,6 +116,27 @@ def test_answers_of_functions_that_are_bytes() -> None:
         answer = scored(web(ROWS), context())
         assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
         assert base64.b64decode(answer["body"]) == picture
+
+
+NO_TEXT: dict[str, tuple[dict[str, str], bytes]] = {
+    "picture": ({"content-type": "image/png"}, b"\x89PNG\xff\0"),
+    "packed": ({"content-type": "application/json", "content-encoding": "gzip"}, gzip.compress(b"[1]", mtime=0)),
+    # Whoever says that these are bytes gets them as such, whatever they look like.
+    "bytes": ({"content-type": "application/octet-stream"}, b"text"),
+    "no type": ({}, b"\xff"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_TEXT)
+@pytest.mark.parametrize("web", WEB)
+def test_answers_of_ones_own_that_are_no_text(web: str, kind: str) -> None:
+    """JSON has no place for them, so that the service has to be told that they are base64."""
+    headers, body = NO_TEXT[kind]
+    made = glowplug.load(models.mlp(hidden=20))
+    answer = handler(made, warm=0, after=lambda *_: Response(200, dict(headers), body))(WEB[web](ROWS), context())
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True), answer
+    assert base64.b64decode(answer["body"], validate=True) == body
+    json.dumps(answer)
 
 
 def test_answers_with_a_status_of_ones_own() -> None:
@@ -316,6 +338,55 @@ def test_answer_that_lambda_would_not_take() -> None:
     assert fits["statusCode"] == 200
     large = scored(http_api(json.dumps([[1.25, 2.5, 3.5]] * 420_000)), context())
     assert (large["statusCode"], "fewer rows" in large["body"]) == (413, True)
+
+
+def test_answer_that_a_load_balancer_would_not_take() -> None:
+    """It takes 1 MB of JSON, and answers with a 502 of its own where there is more."""
+    scored = handler(glowplug.load(models.identity(shape=("N", 3))), warm=0)
+    for count, status in ((60_000, 200), (80_000, 413)):
+        body = json.dumps([[1.25, 2.5, 3.5]] * count)
+        answer = scored(load_balancer(body), context())
+        assert answer["statusCode"] == status, count
+        assert len(json.dumps(answer)) <= 2**20
+        assert scored(http_api(body), context())["statusCode"] == 200
+    # The body may be small enough, and its base64 is not.
+    large = handler(scored.scorer.model, warm=0, after=lambda *_: bytes(900_000))
+    assert large(load_balancer("[[1, 2, 3]]"), context())["statusCode"] == 413
+    assert large(rest_api("[[1, 2, 3]]"), context())["statusCode"] == 200
+
+
+@pytest.mark.parametrize("web", WEB)
+def test_headers_without_a_value_are_as_if_they_were_not_there(web: str) -> None:
+    scored = handler(glowplug.load(models.mlp(hidden=20)), warm=0)
+    event = WEB[web](ROWS)
+    named: dict[str, Any] = event.get("headers") or event["multiValueHeaders"]
+    named.clear()
+    named |= {"Accept": None, "content-encoding": None, "content-length": None}
+    if "headers" in event:
+        named["Content-Type"] = "application/json"
+    else:
+        named |= {"Content-Type": ["application/json"], "content-encoding": [None], "accept": []}
+    answer = scored(event, context())
+    assert answer["statusCode"] == 200, answer
+    assert len(json.loads(answer["body"])) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"timeout": "3"}, "`timeout`: got str, expected a number of seconds"),
+        ({"timeout": True}, "`timeout`: got bool"),
+        ({"limits": {"rows": 3}}, "`limits`: got dict, expected glowplug.serve.http.Limits"),
+        ({"limits": 2**20}, "`limits`: got int"),
+        ({"deliver": "queue"}, "`deliver`: got str"),
+        ({"reject": 3}, "`reject`: got int"),
+        ({"before": 3}, "`before`: got int"),
+    ],
+)
+def test_options_are_looked_at_before_the_first_event(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(glowplug.OptionTypeError, match=re.escape(says)) as raised:
+        handler(glowplug.load(models.mlp(hidden=20)), warm=0, **options)
+    assert isinstance(raised.value, TypeError)
 
 
 HEAVY = {

@@ -15,12 +15,13 @@ import azure.functions as func
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from azure.functions.http import HttpResponseConverter
 from cloudevents.http import CloudEvent
 
 import glowplug
 import models
 from glowplug.serve import azure, gcp
-from glowplug.serve.http import Limits, Problem
+from glowplug.serve.http import Limits, Problem, Response
 from serving import Server
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MODEL = models.mlp(hidden=28)
 ROWS = np.random.default_rng(0).normal(size=(4, 30)).astype(np.float32)
 BODY = json.dumps(ROWS.tolist()).encode()
+PICTURE = b"\x89PNG\xff\0"
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +45,13 @@ MAIN = """
 import json
 from pathlib import Path
 from glowplug.serve import gcp
-from glowplug.serve.http import Limits
+from glowplug.serve.http import Limits, Response
 
 predict = gcp.handler("mlp.onnx", limits=Limits(body=2**20, decompressed=2**22))
+picture = gcp.handler(
+    "mlp.onnx",
+    after=lambda found, _: Response(201, {"content-type": "image/png", "x-rows": str(len(found))}, b"\\x89PNG\\xff\\0"),
+)
 score = gcp.event_handler(
     "mlp.onnx",
     lambda predictions, event: Path(event["id"]).write_text(json.dumps(predictions)),
@@ -131,6 +137,12 @@ def test_http_function_refuses_by_declared_length(function: Server) -> None:
         connection.sendall(b"0\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
     assert function.peak() - before < 20 * 2**20
+
+
+def test_http_function_answers_bytes_of_ones_own(folder: Path) -> None:
+    with framework(folder, "--target", "picture") as running:
+        status, headers, body = running.ask("POST", "/", BODY)
+    assert (status, headers["content-type"], headers["x-rows"], body) == (201, "image/png", "4", PICTURE)
 
 
 EVENT = {"ce_specversion": "1.0", "ce_type": "t", "ce_source": "s", "content_type": "application/json"}
@@ -279,6 +291,17 @@ def test_handler_by_itself_with_a_prefix_of_the_users(expected: np.ndarray) -> N
     assert handle(func.HttpRequest("GET", "https://h/v2/models/a/ready", body=b"")).status_code == 200
 
 
+def test_azure_function_answers_bytes_of_ones_own() -> None:
+    answered = Response(201, {"content-type": "image/png", "x-rows": "4"}, PICTURE)
+    handle = azure.handler(glowplug.load(MODEL), after=lambda *_: answered)
+    answer = handle(asked("POST", "predict", BODY))
+    assert (answer.status_code, answer.mimetype, answer.get_body()) == (201, "image/png", PICTURE)
+    # As the worker sends it to the host.
+    sent = HttpResponseConverter.encode(answer, expected_type=None).value
+    assert sent["body"].value == PICTURE
+    assert {name: value.value for name, value in sent["headers"].items()} == answered.headers
+
+
 def test_messages_of_a_queue(expected: np.ndarray) -> None:
     delivered: list[Any] = []
     rejected: list[tuple[Problem, Any]] = []
@@ -294,6 +317,32 @@ def test_messages_of_a_queue(expected: np.ndarray) -> None:
     assert name == "a"
     assert np.allclose(predictions, expected)
     assert [(problem.status, message) for problem, message in rejected] == [(400, "b"), (400, "c")]
+
+
+def test_each_message_of_a_batch_is_tried(caplog: pytest.LogCaptureFixture) -> None:
+    """The platform gets one error, the first, and the log each of the others."""
+    delivered: list[str] = []
+    rejected: list[str] = []
+
+    def deliver(_: Any, message: Any) -> None:
+        if message.id.startswith("lost"):
+            raise ConnectionError(message.id)
+        delivered.append(message.id)
+
+    handle = azure.message_handler(glowplug.load(MODEL), deliver, reject=lambda _, message: rejected.append(message.id))
+    texts = {"a": BODY, "lost 1": BODY, "b": BODY, "bad": b"[[1.0]]", "lost 2": BODY, "c": BODY}
+    batch = [func.QueueMessage(id=name, body=body.decode()) for name, body in texts.items()]
+    with pytest.raises(ConnectionError, match="lost 1") as raised:
+        handle(batch)
+    assert (delivered, rejected) == (["a", "b", "c"], ["bad"])
+    assert raised.value.__notes__ == ["2 of 6 messages failed; the platform delivers all of them again"]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "a message failed, after another of its batch: lost 2: lost 2")
+    ]
+    assert handle([message for message in batch if not message.id.startswith("lost")]) is None
+    with pytest.raises(ConnectionError, match="lost 1") as raised:
+        handle(batch[1])
+    assert not hasattr(raised.value, "__notes__")
 
 
 # --- Telemetry --------------------------------------------------------------------------------------------------------

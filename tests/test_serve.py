@@ -40,6 +40,12 @@ def npy(array: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def npy_header(shape: str, dtype: str = "<f4") -> bytes:
+    """What comes before the elements, for a shape that NumPy would not write."""
+    header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header
+
+
 FORMS = {
     "json": (BODY, {}),
     "gzip": (gzip.compress(BODY), {"content_encoding": "gzip"}),
@@ -88,6 +94,14 @@ HOSTILE = {
     "npy objects": (npy(np.array([[{}]], object)), {"content_type": NPY}, 400),
     "npy shape": (npy(np.zeros((1, 30), np.float32))[:-4], {"content_type": NPY}, 400),
     "npy cut": (b"\x93NUMPY", {"content_type": NPY}, 400),
+    # Of nothing, but more than an array may have of it.
+    "npy long axis": (npy_header("(0, 100000000000000000000)"), {"content_type": NPY}, 400),
+    "npy long axes": (npy_header("(0, 4611686018427387904, 2)"), {"content_type": NPY}, 400),
+    "npy axes": (npy_header(f"({'1, ' * 65})") + bytes(4), {"content_type": NPY}, 400),
+    "npy no axes": (npy_header(f"({'0, ' * 65})"), {"content_type": NPY}, 400),
+    "npy less than none": (npy_header("(-1, -30)") + bytes(120), {"content_type": NPY}, 400),
+    "npy huge text": (npy_header("(0,)", "<U500000000"), {"content_type": NPY}, 400),
+    "npy long header": (npy_header(f"({'1, ' * 20_000})"), {"content_type": NPY}, 400),
     "width": (b"[[1, 2]]", {}, 400),
 }
 

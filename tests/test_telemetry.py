@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -530,3 +531,63 @@ def test_what_waits_is_sent_at_the_end(before: str, after: str, code: int) -> No
     for line in lines:
         check_emf(json.loads(line))
     assert process.wait(30) == code
+
+
+EXPORTED = """
+import os, signal, time
+from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+from glowplug.telemetry import recorder
+from glowplug.telemetry.ending import flush_at_end
+from glowplug.telemetry.opentelemetry import OpenTelemetry
+
+# In one line, and never by itself.
+exporter = ConsoleMetricExporter(formatter=lambda data: data.to_json(indent=None) + "\\n")
+provider = MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=1e9)])
+told = recorder(OpenTelemetry(provider))
+flush_at_end(told)
+class Measure:
+    rows, read_ns, run_ns, error = 1, 2, 3, None
+told.record(Measure(), trigger="http", seconds=0.1)
+print("ready", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("turn", range(3))
+def test_opentelemetry_is_flushed_at_sigterm_whatever_the_process_does(turn: int) -> None:
+    """It records all the time: the signal may come while it holds the locks that an export takes."""
+    script = EXPORTED + 'while True:\n    told.record(Measure(), trigger="http", seconds=0.1)\n'
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.01 * turn)
+    process.send_signal(signal.SIGTERM)
+    (line,) = process.stdout.read().splitlines()
+    process.stdout.close()
+    assert process.wait(30) == -signal.SIGTERM
+    ((scope,),) = (resource["scope_metrics"] for resource in json.loads(line)["resource_metrics"])
+    points = {metric["name"]: metric["data"]["data_points"][0] for metric in scope["metrics"]}
+    rows, requests = points["glowplug.rows"]["value"], points["glowplug.request.duration"]["count"]
+    assert requests > 0
+    assert rows - requests in {0, 1}, "it was in the midst of one"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_lock_of_opentelemetrys_does_not_keep_a_process_alive() -> None:
+    """The signal comes in the midst of an export by the main thread itself, which holds its lock, and keeps it."""
+    script = (
+        EXPORTED
+        + """
+def look(_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+    return [Observation(1)]
+
+provider.get_meter("own").create_observable_gauge("own", [look])
+provider.force_flush()
+"""
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (-signal.SIGTERM, "ready\n"), ended.stderr

@@ -50,11 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def named(text: str) -> tuple[str, str]:
     """`name=path`, or a path whose file gives the name."""
+    import os.path
     from pathlib import Path
 
     name, equals, path = text.partition("=")
     # Folders may be called version=2.
-    return (name, path) if equals and "/" not in name else (Path(text).stem, text)
+    is_named = equals and "/" not in name and not os.path.exists(text)  # noqa: PTH110 - Path's raises for some names
+    return (name, path) if is_named else (Path(text).stem, text)
 
 
 if __name__ == "__main__":

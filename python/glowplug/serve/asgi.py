@@ -308,7 +308,11 @@ class App:
 async def answer(response: Response, send: Send, *, with_body: bool = True) -> None:
     """Send an answer."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
-    headers.append((b"content-length", b"%d" % len(response.body)))
+    length = (b"content-length", b"%d" % len(response.body))
+    if "content-length" in response.headers:
+        # A function's own; two lengths are none to servers.
+        headers = [(name, value) for name, value in headers if name != length[0]]
+    headers.append(length)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body if with_body else b""})
 

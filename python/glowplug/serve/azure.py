@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import azure.functions as func
 
 from glowplug.serve.http import JSON, Limits, Problem, Request
-from glowplug.serve.messages import MessageScorer, log_rejected
+from glowplug.serve.messages import MessageScorer, log_failed, log_rejected
 from glowplug.serve.scoring import Measure
 from glowplug.serve.service import PREDICT, Service
 from glowplug.telemetry.ending import flush_at_end
@@ -126,7 +126,8 @@ def message_handler(
     """Make the body of a function for messages of Queue Storage, Service Bus or Event Hubs: rows as JSON in each.
 
     A message that the model cannot score is rejected and not delivered again; whatever else fails, such as `deliver`, makes
-    the platform deliver it again.
+    the platform deliver it again. In a batch all are tried; then the first of the errors is raised, and the others are in
+    the log. The platform delivers the whole batch again, so that `deliver` should bear to see a message twice.
 
     Args:
         model: A model, or the path of one; it is loaded here and now.
@@ -155,13 +156,20 @@ def message_handler(
     flush_at_end(scorer.telemetry)
 
     def handle(msg: Any, *bindings: Any) -> None:
-        failed: Exception | None = None
-        for message in msg if isinstance(msg, list) else [msg]:
+        if not isinstance(msg, list):
+            scorer.score(msg.get_body(), (msg, *bindings))
+            return
+        failed: list[Exception] = []
+        for message in msg:
             try:
                 scorer.score(message.get_body(), (message, *bindings))
             except Exception as error:  # noqa: BLE001 - it is one message's, and the others go on
-                failed = failed or error
-        if failed is not None:
-            raise failed
+                if failed:
+                    log_failed(error, message)
+                failed.append(error)
+        if failed:
+            # There is no way to say which: the platform knows only of the whole function that it failed.
+            failed[0].add_note(f"{len(failed)} of {len(msg)} messages failed; the platform delivers all of them again")
+            raise failed[0]
 
     return handle

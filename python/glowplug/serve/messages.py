@@ -102,5 +102,18 @@ def log_rejected(problem: Problem, message: Any) -> None:
     """Say that a message was given up."""
     from logging import getLogger
 
-    name = getattr(message, "id", None) or type(message).__name__
-    getLogger("glowplug").error("a message cannot be scored, and is not tried again: %s: %s", name, problem.detail)
+    getLogger("glowplug").error(
+        "a message cannot be scored, and is not tried again: %s: %s", _name(message), problem.detail
+    )
+
+
+def log_failed(error: Exception, message: Any) -> None:
+    """Say that a message failed whose error nobody sees otherwise."""
+    from logging import getLogger
+
+    words = "a message failed, after another of its batch: %s: %s"
+    getLogger("glowplug").error(words, _name(message), error, exc_info=error)
+
+
+def _name(message: Any) -> str:
+    return getattr(message, "id", None) or type(message).__name__

@@ -23,7 +23,7 @@ def flush_at_end(recorder: Recorder) -> None:
         return
     import atexit
     import signal
-    from threading import Thread, current_thread, main_thread
+    from threading import current_thread, main_thread
 
     if not _recorders:
         atexit.register(_flush)
@@ -31,15 +31,33 @@ def flush_at_end(recorder: Recorder) -> None:
     if current_thread() is not main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return
 
-    def end(number: int, _: FrameType | None) -> None:
-        # Not here: the main thread may hold a lock that a flush waits for.
-        flushing = Thread(target=_flush, daemon=True)
-        flushing.start()
-        flushing.join(MOST_SECONDS)
-        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """Have everything sent, and the signal repeated when that is done; the main thread goes on as long.
+
+    It may hold a lock that a flush waits for, so it must neither flush nor wait here.
+    """
+    import signal
+    from threading import Thread
+
+    signal.signal(number, signal.SIG_DFL)
+    try:
+        # Not a daemon: the end of the main thread waits for it.
+        Thread(target=_flush_and_repeat, args=(number,), name="glowplug-end").start()
+    except RuntimeError:  # the interpreter ends already
         signal.raise_signal(number)
 
-    signal.signal(signal.SIGTERM, end)
+
+def _flush_and_repeat(number: int) -> None:
+    import os
+    from threading import Thread
+
+    flushing = Thread(target=_flush, name="glowplug-flush", daemon=True)
+    flushing.start()
+    flushing.join(MOST_SECONDS)
+    os.kill(os.getpid(), number)
 
 
 def _flush() -> None:

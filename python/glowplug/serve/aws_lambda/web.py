@@ -30,7 +30,7 @@ def request_of(event: dict[str, Any], trigger: str) -> Request:
     if not headers:
         # A load balancer with multi-value headers sends them alone.
         several = event.get("multiValueHeaders") or {}
-        headers = {name: ",".join(values) for name, values in several.items()}
+        headers = {name: ",".join(filter(None, values)) for name, values in several.items() if values}
     body = event.get("body") or b""
     if event.get("isBase64Encoded"):
         body = from_base64(body)
