@@ -162,7 +162,11 @@ class Caller:
 
         scope = {"type": "http", "method": method, "path": root + path, "root_path": root, "headers": headers}
         await self.app(scope, receive, send)
-        return (got[0]["status"], dict(got[0]["headers"]), got[1]["body"]) if got else None
+        if not got:
+            return None
+        named = dict(got[0]["headers"])
+        assert len(named) == len(got[0]["headers"]), "a header came twice"
+        return got[0]["status"], named, got[1]["body"]
 
     async def score(self, first: float, gone: asyncio.Event | None = None) -> Any:
         return await self.ask("POST", "/predict", row(first).encode(), gone=gone)

@@ -359,16 +359,20 @@ def test_answer_that_a_load_balancer_would_not_take() -> None:
 def test_headers_without_a_value_are_as_if_they_were_not_there(web: str) -> None:
     scored = handler(glowplug.load(models.mlp(hidden=20)), warm=0)
     event = WEB[web](ROWS)
-    named: dict[str, Any] = event.get("headers") or event["multiValueHeaders"]
+    key = "headers" if "headers" in event else "multiValueHeaders"
+    named: dict[str, Any] = event[key]
     named.clear()
     named |= {"Accept": None, "content-encoding": None, "content-length": None}
-    if "headers" in event:
+    if key == "headers":
         named["Content-Type"] = "application/json"
     else:
         named |= {"Content-Type": ["application/json"], "content-encoding": [None], "accept": []}
+    named["content-type"] = None
     answer = scored(event, context())
     assert answer["statusCode"] == 200, answer
     assert len(json.loads(answer["body"])) == 2
+    named["user-agent"] = None
+    assert scored({**WEB[web]("", method="GET"), key: named}, context())["statusCode"] == 405
 
 
 @pytest.mark.parametrize(

@@ -57,13 +57,12 @@ class Request:
     ) -> None:
         self.method = method.upper()
         self.path = path
-        pairs = list(headers.items() if hasattr(headers, "items") else headers)
+        given = headers.items() if hasattr(headers, "items") else headers
         # Platforms send null for a header without a value.
-        self.headers = {name.lower(): value for name, value in pairs if value is not None}
+        pairs = [(name.lower(), value) for name, value in given if value is not None]
+        self.headers = dict(pairs)
         if len(self.headers) < len(pairs):
-            self.headers = {
-                name: ", ".join(value for other, value in pairs if other.lower() == name) for name in self.headers
-            }
+            self.headers = {name: ", ".join(value for other, value in pairs if other == name) for name in self.headers}
         self.body = body
 
 
@@ -79,7 +78,7 @@ class Response:
 
     def text(self) -> str | None:
         """The body as text, so that it can travel in JSON as it is; `None` if it is no UTF-8."""
-        if self.headers.get("content-type") in {NPY, BYTES} or "content-encoding" in self.headers:
+        if self.headers.get("content-type") in {NPY, BYTES}:
             return None
         try:
             return self.body.decode()
