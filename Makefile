@@ -59,13 +59,36 @@ develop: $(VENV)/.developed  ## set up .venv with the package built from this tr
 .PHONY: test
 test: test-rust test-python  ## run every test
 
+# As `cargo test` does, and where the compiler can, so that a kernel's read or write beyond its memory ends the run.
 .PHONY: test-rust
 test-rust:
-	cargo test --quiet
+	@case $(HOST) in *-linux-gnu) $(MAKE) --no-print-directory memcheck;; *) cargo test --quiet;; esac
+
+# AddressSanitizer knows all instructions, which Valgrind does not. The option is unstable, hence the bootstrap; the target is
+# named so that build scripts do without. What lives as long as the process is no leak here.
+SANITIZER := env RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+BEYOND := fn main() { let v = vec![1_u8; 3]; unsafe { v.as_ptr().add(3).read_volatile(); } }
+.PHONY: memcheck
+memcheck:  ## run the Rust tests, kernels and readers, with AddressSanitizer
+	@mkdir -p target/memcheck
+	@echo '$(BEYOND)' | RUSTC_BOOTSTRAP=1 rustc -Zsanitizer=address -o target/memcheck/beyond - || \
+		{ echo "this compiler has no AddressSanitizer; take one from rustup on Linux, or run: cargo test"; exit 1; }
+	@if $(SANITIZER) target/memcheck/beyond 2>/dev/null; then echo "AddressSanitizer does not see a read beyond memory"; exit 1; fi
+	$(SANITIZER) CARGO_TARGET_DIR=target/memcheck CARGO_PROFILE_DEV_DEBUG=line-tables-only \
+		cargo test --quiet --lib --target $(HOST)
 
 .PHONY: test-python
 test-python: develop wheel
 	GLOWPLUG_WHEEL="$$(ls $(WHEELS)/*.whl)" $(BIN)/python -m pytest
+
+# `make fuzz TARGET=trees SECONDS=600` fuzzes another reader, and for longer.
+TARGET := graphs
+SECONDS := 300
+.PHONY: fuzz
+fuzz: develop  ## read mutations of the tests' models, to find one that ends in a panic or in another answer
+	$(BIN)/python fuzz/seeds.py
+	RUSTC_BOOTSTRAP=1 cargo fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -rss_limit_mb=2048 -timeout=20
 
 # `make long EXAMPLES=3000` takes ten times as many.
 EXAMPLES := 300

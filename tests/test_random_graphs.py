@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "24")))
+SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30")))
 ML = models.ML_DOMAIN
 WORDS = ["", "a", "b", "Zürich", "naïve 🙂"]
 ROWS = 600

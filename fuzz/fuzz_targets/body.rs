@@ -1,6 +1,6 @@
 //! Any bytes as a body: never a panic, memory bounded by the body, and plain rows as serde_json reads them.
 //!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run body -- -max_total_time=300`, in this folder's parent.
+//! `make fuzz TARGET=body`; see CONTRIBUTING.
 
 #![no_main]
 

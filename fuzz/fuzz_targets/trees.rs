@@ -1,7 +1,7 @@
 //! Any bytes as a file of a tree library: never a panic, memory bounded by the file, and what is taken scores any row alike,
 //! alone and among others.
 //!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run trees -- -max_total_time=300 -rss_limit_mb=2048`, in this folder's parent.
+//! `make fuzz TARGET=trees`; see CONTRIBUTING.
 
 #![no_main]
 
