@@ -35,14 +35,19 @@ pub fn find(outputs: &[Port], facts: &ModelFacts) -> Option<Probabilities> {
     let labels_first = outputs.len() >= 2 && is_label(&outputs[0]);
     let (index, port) = outputs.iter().enumerate().find(|(index, port)| {
         let is_float = matches!(port.dtype(), Some(DType::Float32 | DType::Float64 | DType::Float16));
-        let named = port.name.to_lowercase().contains("prob");
-        let beside_labels = labels_first && *index == 1;
+        let name = port.name.to_lowercase();
+        let named = name.contains("prob");
+        // Detectors of outliers have one score, which is below 0 for them.
+        let is_score = name.contains("score") && is_one_number(port);
+        let beside_labels = labels_first && *index == 1 && !is_score;
         is_float && (named || beside_labels || comes_from_probabilities(&port.name, &facts.graph.nodes))
     })?;
-    match port.dims() {
-        Some([_] | [_, Dim::Fixed(1)]) => Some(Probabilities::Positive(index)),
-        _ => Some(Probabilities::Matrix(index)),
-    }
+    Some(if is_one_number(port) { Probabilities::Positive(index) } else { Probabilities::Matrix(index) })
+}
+
+/// Whether a row has one number.
+fn is_one_number(port: &Port) -> bool {
+    matches!(port.dims(), Some([_] | [_, Dim::Fixed(1)]))
 }
 
 /// The class labels, if the model names them.
@@ -103,6 +108,7 @@ mod tests {
         let cases = [
             ("maps", vec![label(), maps()], vec![], Some(Probabilities::Maps(1))),
             ("beside labels", vec![label(), scores("scores", 3)], vec![], Some(Probabilities::Matrix(1))),
+            ("outliers", vec![label(), scores("scores", 1)], vec![], None),
             ("by name", vec![scores("probabilities", 2)], vec![], Some(Probabilities::Matrix(0))),
             ("logits", vec![scores("logits", 2)], vec![node("Gemm", "x", "logits")], None),
             ("regression", vec![scores("y", 1)], vec![node("Gemm", "x", "y")], None),

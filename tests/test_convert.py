@@ -168,6 +168,40 @@ def test_contributions_of_one_tree_are_as_defined(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.contributions(np.array([[1.0, 1.0]]))[0], expected, 1e-12)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_outliers_have_the_scores_of_the_estimator(seed: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(seed)
+    columns, count = int(random.integers(1, 9)), int(random.integers(1, 40))
+    x, rows = (data(random, 300, columns, missing=seed % 4 == 3) for _ in range(2))
+    rows[:70] = random.choice(ODD, size=(70, columns))
+    estimator = ensemble.IsolationForest(
+        n_estimators=count,
+        max_samples=[1, 2, 9, "auto", 1.0][seed % 5],
+        max_features=float(random.uniform(0.3, 1)) if seed % 2 else 1.0,
+        contamination=["auto", 0.05, 0.5][seed % 3],
+        bootstrap=bool(random.random() < 0.3),
+        random_state=seed,
+    )
+    estimator.fit(x, sample_weight=random.uniform(0.5, 2, 300) if seed % 7 == 0 else None)
+    model = glowplug.load(from_sklearn(estimator).save(tmp_path / "model.glow"))
+    answers = model.run({"features": rows})
+    # Powers of NumPy and of the C library differ by a bit.
+    expected = estimator.decision_function(rows)
+    np.testing.assert_allclose(answers["score"], expected, 1e-14, 1e-15, strict=True)
+    is_clear = np.abs(expected) > 1e-14
+    np.testing.assert_array_equal(model.predict(rows)[is_clear], estimator.predict(rows)[is_clear], strict=True)
+    np.testing.assert_allclose(answers["score"] + estimator.offset_, estimator.score_samples(rows), 1e-13)
+    depths = model.predict(rows, output="margin")
+    np.testing.assert_allclose(model.contributions(rows).sum(axis=1), depths, 1e-9, 1e-9)
+    leaves = [one.apply(rows[:, used].astype(np.float32)) for one, used in zip(
+        estimator.estimators_, estimator.estimators_features_, strict=True)]  # fmt: skip
+    np.testing.assert_array_equal(model.predict(rows, output="leaf"), np.stack(leaves, axis=1))
+    assert model.classes == [-1, 1]
+    assert model.predict_rows(rows[:9].tolist()) == model.predict(rows[:9]).tolist()
+    with pytest.raises(glowplug.InputError, match="no output known to hold probabilities"):
+        model.predict_proba(rows)
+
+
 def frame(rows: int, kinds: str) -> pd.DataFrame:
     random = np.random.default_rng(len(kinds))
     table = pd.DataFrame({"amount": random.exponential(9, rows), "country": random.choice([0, 3, 7, 200], rows)})
@@ -418,6 +452,7 @@ HEADS: list[tuple[dict[str, Any], str]] = [
     ({"input": "int8"}, '`input` is "int8"'),
     ({"link": "logit"}, '`link` is "logit"'),
     ({"link": "sigmoid", "link_factor": "x"}, "`link_factor`"),
+    ({"link": "isolation", "link_offset": None}, "`link_offset`"),
     ({"start": [0, 0]}, "`start` is not 3"),
     ({"start": [0, 0, float("nan")]}, "`start` is not 3"),
     ({"divisor": 0}, "`divisor` is 0"),

@@ -17,6 +17,13 @@ pub enum Link {
     Positive,
     /// `exp(x)` over the sum of all.
     Softmax,
+    /// `-2^(-x / expected) - offset` of each: of the length of the paths to a row in a forest, how little it stands apart.
+    Isolation {
+        /// The length that paths have on average.
+        expected: f64,
+        /// The score below which rows are outliers.
+        offset: f64,
+    },
 }
 
 impl Link {
@@ -24,6 +31,12 @@ impl Link {
     pub fn apply(self, scores: &mut [f64]) {
         let each: fn(f64, f64) -> f64 = match self {
             Self::Identity => return,
+            Self::Isolation { expected, offset } => {
+                for score in scores {
+                    *score = -2.0_f64.powf(-(*score / expected)) - offset;
+                }
+                return;
+            }
             Self::Sigmoid(_) => |score, factor| 1.0 / (1.0 + (-factor * score).exp()),
             Self::Exp => |score, _| score.exp(),
             Self::SignedSquare => |score, _| score * score.abs(),

@@ -33,6 +33,14 @@ def check(estimator: Any, converted: Converted) -> None:
             # Some estimators take missing numbers only if there were any in the training.
             x = np.nan_to_num(x)
             expected = estimator.predict(x)
+        if hasattr(estimator, "score_samples"):
+            scores = estimator.decision_function(x)
+            got = model.run({"features": x})
+            compare(converted.kind, "decision_function", got["score"], scores)
+            # As below.
+            is_clear = np.abs(scores) > TOLERANCE
+            compare(converted.kind, "predict", got["label"][is_clear], expected[is_clear])
+            return
         if not hasattr(estimator, "classes_"):
             compare(converted.kind, "predict", model.predict(x), expected)
             return
@@ -47,7 +55,9 @@ def check(estimator: Any, converted: Converted) -> None:
 
 def compare(kind: str, method: str, got: Array, expected: Array) -> None:
     """Raise an error if numbers differ by more than rounding."""
-    if got.shape != expected.shape or not np.allclose(got, expected, TOLERANCE, TOLERANCE * np.abs(expected).max()):
+    if got.shape != expected.shape or not np.allclose(
+        got, expected, TOLERANCE, TOLERANCE * np.abs(expected).max(initial=0)
+    ):
         raise differs(kind, method)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from glowplug.errors import DependencyError, UnsupportedModelError
 try:
     import sklearn
     from sklearn import dummy, ensemble, tree
+    from sklearn.ensemble._iforest import _average_path_length as average_path_length
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 except ImportError as error:
@@ -35,8 +37,8 @@ def from_sklearn(estimator: Any) -> Converted:
     """Convert a fitted estimator. What `glowplug.load` makes of it answers as the estimator does.
 
     Known are trees and forests (`DecisionTree…`, `ExtraTree…`, `RandomForest…`, `ExtraTrees…`), `GradientBoosting…` and
-    `HistGradientBoosting…`, each as classifier and regressor, and the estimators of LightGBM, XGBoost and CatBoost. Names of
-    features, and classes, are carried through.
+    `HistGradientBoosting…`, each as classifier and regressor, `IsolationForest`, and the estimators of LightGBM, XGBoost and
+    CatBoost. Names of features, and classes, are carried through.
 
     The answers of the converted model are compared with the estimator's on rows round its thresholds before it is given back.
 
@@ -139,6 +141,30 @@ def forest(estimator: Any, kind: str) -> bytes:
         feature_names=feature_names(estimator),
         start=np.zeros(trees[0].value.shape[1]),
         divisor=len(trees),
+        is_float32=True,
+        producer=producer(kind),
+    )
+
+
+def isolation_forest(estimator: Any, kind: str) -> bytes:
+    """The length of the paths to a row, each with what the leaf's rows would add, and the score that follows from it."""
+    takes_all = estimator._max_features == estimator.n_features_in_
+    trees = []
+    for at, (one, columns) in enumerate(zip(estimator.estimators_, estimator.estimators_features_, strict=True)):
+        tree = tree_of(one)
+        lengths = estimator._decision_path_lengths[at] + estimator._average_path_length_per_tree[at] - 1.0
+        # Columns of leaves are -2.
+        feature = tree.feature if takes_all else np.asarray(columns)[np.maximum(tree.feature, 0)]
+        trees.append(replace(tree, feature=feature, value=lengths[:, None]))
+    expected = len(trees) * float(average_path_length([estimator._max_samples])[0])
+    # Trees of one row each have paths of no length, and scikit-learn takes their scores for -0.5.
+    start = 0.0 if expected else 1.0
+    return encode(
+        trees,
+        Answer("isolation", expected or 1.0, "at_least", 0.0, labels=[-1, 1], link_offset=float(estimator.offset_)),
+        features=estimator.n_features_in_,
+        feature_names=feature_names(estimator),
+        start=np.array([start]),
         is_float32=True,
         producer=producer(kind),
     )
@@ -270,6 +296,7 @@ KNOWN: tuple[tuple[tuple[type, ...], Callable[[Any, str], bytes]], ...] = (
         ),
         forest,
     ),
+    ((ensemble.IsolationForest,), isolation_forest),
     ((ensemble.GradientBoostingClassifier, ensemble.GradientBoostingRegressor), gradient_boosting),
     ((ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor), hist_gradient_boosting),
 )

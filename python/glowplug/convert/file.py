@@ -65,6 +65,8 @@ class Answer:
     chooses_by_sums: bool = False
     #: All `int`, or all `str`.
     labels: Sequence[int | str] | None = None
+    #: Of the link `isolation`, which divides by its factor.
+    link_offset: float = 0.0
 
     def head(self) -> dict[str, Any]:
         """What the file's head says of it."""
@@ -74,6 +76,7 @@ class Answer:
         return {
             "link": self.link,
             "link_factor": self.link_factor,
+            "link_offset": self.link_offset,
             "choice": self.choice,
             "bound": self.bound,
             "chooses_by_sums": self.chooses_by_sums,

@@ -140,6 +140,7 @@ impl Plan {
             (Link::Sigmoid(_) | Link::Softmax, columns) => ("probabilities", Some(columns)),
             // Means of the probabilities that leaves have.
             (Link::Identity, columns) if are_classes && columns > 1 => ("probabilities", Some(columns)),
+            (Link::Isolation { .. }, _) => ("score", None),
             (_, 1) => ("prediction", None),
             (_, columns) => ("predictions", Some(columns)),
         };

@@ -112,6 +112,9 @@ impl Head<'_> {
             "sigmoid" => Link::Sigmoid(self.finite("link_factor")?),
             "exp" => Link::Exp,
             "softmax" => Link::Softmax,
+            "isolation" => {
+                Link::Isolation { expected: self.finite("link_factor")?, offset: self.finite("link_offset")? }
+            }
             other => return Err(format!("`link` is {other:?}, which is not known")),
         })
     }
