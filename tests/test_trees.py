@@ -101,6 +101,27 @@ def test_scores_are_those_of_lightgbm_bit_for_bit(seed: int, tmp_path: Path) -> 
     np.testing.assert_array_equal(pieces, original.predict(x))
 
 
+def test_thousands_of_categories_are_those_of_lightgbm(tmp_path: Path) -> None:
+    random = np.random.default_rng(11)
+    codes = random.integers(0, (5000, 90, 7), size=(6000, 3))
+    x = np.column_stack([codes, random.normal(size=6000)])
+    target = np.sin(codes).sum(axis=1) + x[:, 3]
+    options = {"objective": "regression", "num_leaves": 60, "min_data_per_group": 5, "cat_smooth": 1, "verbose": -1}
+    table = lightgbm.Dataset(x, target, categorical_feature=[0, 1, 2])
+    path = saved(lightgbm.train(options | {"num_threads": 1}, table, 40), tmp_path)
+    model, original = glowplug.load(path), lightgbm.Booster(model_file=path)
+    odd = [np.nan, -1, -0.5, 0.5, 6.5, 4999.9, 5000, 90, 1e10, np.inf, -np.inf]
+    x[::7] = random.choice(odd, size=x[::7].shape)
+    expected = original.predict(x)
+    for size in (1, 7, 64, 700, 6000):
+        rows = x[: 20 * size]
+        got = np.concatenate([model.predict(rows[at : at + size]) for at in range(0, len(rows), size)])
+        np.testing.assert_array_equal(got, expected[: len(rows)])
+    single = x.astype(np.float32)
+    np.testing.assert_array_equal(model.predict(single), original.predict(single))
+    assert "blocks" in model.explain()["kernel"]
+
+
 def test_rows_keep_their_answers_whatever_is_beside_them(tmp_path: Path) -> None:
     booster = train(0)
     path = saved(booster, tmp_path)

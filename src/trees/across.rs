@@ -63,9 +63,9 @@ struct Placed {
 }
 
 impl Across {
-    /// Nothing if rows have too many bytes for the instructions, or there are no trees.
+    /// Nothing if rows have too many bytes for the instructions, there are no trees, or they know categories.
     pub(super) fn new(blocks: &Blocks, how: Instructions) -> Option<Self> {
-        if blocks.lanes() > how.most_lanes_across() || blocks.ends.is_empty() {
+        if blocks.lanes() > how.most_lanes_across() || blocks.ends.is_empty() || blocks.members().is_some() {
             return None;
         }
         let mut start = 0;

@@ -11,8 +11,9 @@
 
 use std::sync::OnceLock;
 
-use super::columns::Columns;
+use super::columns::{Columns, Place};
 use super::instructions::{Instructions, Number, Sum};
+use super::members::Members;
 use super::search::{MOST_RANKS, Ranker, TILE, Tile};
 use super::walk::{Forest, Seen};
 
@@ -28,6 +29,8 @@ pub(super) const MOST_ROWS: usize = MOST_TILES * TILE;
 pub(super) struct Step {
     /// Which column of bytes.
     pub(super) lane: u32,
+    /// The bits of a byte that count: all, unless they are about sets.
+    pub(super) mask: u8,
     /// The largest byte that stays.
     pub(super) rank: u8,
     pub(super) low: u8,
@@ -65,6 +68,8 @@ pub(super) struct Blocks {
     /// What lanes are: (column, which 255 of its ranks), in order.
     parts: Vec<(u16, u16)>,
     pub(super) features: usize,
+    /// What of rows splits by sets of categories look at, if there are any.
+    members: Option<Members>,
     singles: OnceLock<Ranker<f32>>,
     doubles: OnceLock<Ranker<f64>>,
 }
@@ -79,9 +84,16 @@ pub enum Rows<'a> {
 }
 
 impl Blocks {
-    /// The trees of `forest`; nothing if one of them has more leaves than a byte can number or knows categories.
-    pub(super) fn new(forest: &Forest, features: usize, start: &[f64], are_single: bool) -> Option<Self> {
-        if forest.has_sets() || forest.most_leaves() > MOST_LEAVES {
+    /// The trees of `forest`; nothing if one of them has more leaves than a byte can number, or knows categories that take
+    /// too much memory.
+    pub(super) fn new(
+        forest: &Forest,
+        columns: &Columns,
+        features: usize,
+        start: &[f64],
+        are_single: bool,
+    ) -> Option<Self> {
+        if forest.most_leaves() > MOST_LEAVES {
             return None;
         }
         let count = forest.splits();
@@ -103,7 +115,7 @@ impl Blocks {
                         let low = u8::try_from(numbers.len()).ok()?;
                         path.push((child + 1, Some(steps.len())));
                         path.push((child, None));
-                        steps.push(Step { lane: 0, rank: 0, low, mid: 0 });
+                        steps.push(Step { lane: 0, mask: u8::MAX, rank: 0, low, mid: 0 });
                         places.push(place);
                     }
                 }
@@ -117,10 +129,22 @@ impl Blocks {
         }
         let end = leaves.iter().map(|leaves: &Leaves| leaves.first + leaves.size).max();
         values.resize(end.unwrap_or_default(), 0.0);
-        let mut parts: Vec<(u16, u16)> = places.iter().map(|place| (place.column, place.rank / MOST_RANKS)).collect();
+        let first_of_categories = columns.first_of_categories();
+        let numbers = places.iter().filter(|place| usize::from(place.column) < first_of_categories);
+        let mut parts: Vec<(u16, u16)> = numbers.map(|place| (place.column, place.rank / MOST_RANKS)).collect();
         parts.sort_unstable();
         parts.dedup();
-        for (step, place) in steps.iter_mut().zip(places) {
+        let mut members = None;
+        if forest.has_sets() {
+            let (made, bits) = Members::new(forest, columns, &places, &ends)?;
+            for (step, bit) in steps.iter_mut().zip(bits) {
+                let Some(bit) = bit else { continue };
+                (step.lane, step.mask) = (u32::try_from(parts.len() + bit.lane).ok()?, bit.mask);
+            }
+            members = Some(made);
+        }
+        let numbers = |place: &Place| usize::from(place.column) < first_of_categories;
+        for (step, place) in steps.iter_mut().zip(places).filter(|(_, place)| numbers(place)) {
             let lane = parts.binary_search(&(place.column, place.rank / MOST_RANKS)).ok()?;
             step.lane = u32::try_from(lane).ok()?;
             step.rank = u8::try_from(place.rank % MOST_RANKS).ok()?;
@@ -128,12 +152,17 @@ impl Blocks {
         let values = if are_single { Values::singles(&values, start)? } else { Values::Doubles(values) };
         let outputs = start.len();
         let (singles, doubles) = (OnceLock::new(), OnceLock::new());
-        Some(Self { steps, ends, leaves, values, outputs, parts, features, singles, doubles })
+        Some(Self { steps, ends, leaves, values, outputs, parts, features, members, singles, doubles })
     }
 
-    /// Bytes of a row.
+    /// Bytes of a row, without those that are made as trees need them.
     pub(super) fn lanes(&self) -> usize {
         self.parts.len()
+    }
+
+    /// What of rows splits by sets of categories look at.
+    pub(super) fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
     }
 
     /// How rows of float32 get their bytes.
@@ -168,10 +197,10 @@ impl Blocks {
         let (rows, scores) = (&rows[..count * self.features], &mut scores[..count * self.outputs]);
         let ranker = T::ranker(self, columns);
         match count.div_ceil(TILE) {
-            0..=1 => self.add_tiles::<1, T, S>(how, ranker, rows, values, scores),
-            2 => self.add_tiles::<2, T, S>(how, ranker, rows, values, scores),
-            3..=4 => self.add_tiles::<4, T, S>(how, ranker, rows, values, scores),
-            _ => self.add_tiles::<MOST_TILES, T, S>(how, ranker, rows, values, scores),
+            0..=1 => self.add_tiles::<1, T, S>(how, (ranker, columns), rows, values, scores),
+            2 => self.add_tiles::<2, T, S>(how, (ranker, columns), rows, values, scores),
+            3..=4 => self.add_tiles::<4, T, S>(how, (ranker, columns), rows, values, scores),
+            _ => self.add_tiles::<MOST_TILES, T, S>(how, (ranker, columns), rows, values, scores),
         }
         count
     }
@@ -179,16 +208,21 @@ impl Blocks {
     fn add_tiles<const TILES: usize, T: Number, S: Sum>(
         &self,
         how: Instructions,
-        ranker: &Ranker<T>,
+        (ranker, columns): (&Ranker<T>, &Columns),
         rows: &[T],
         values: &[S],
         scores: &mut [f64],
     ) {
-        let mut lanes = vec![Tile([0; TILE]); self.lanes() * TILES];
+        let all_lanes = self.lanes() + self.members.as_ref().map_or(0, Members::lanes);
+        let mut lanes = vec![Tile([0; TILE]); all_lanes * TILES];
+        let mut starts = vec![[0; TILE]; self.members.as_ref().map_or(0, Members::columns) * TILES];
         let used = rows.chunks(TILE * self.features.max(1));
         let tiles = used.len();
         for (number, rows) in used.enumerate() {
             T::rank_tile(how, ranker, rows, &mut lanes, (number, TILES));
+            if let Some(members) = &self.members {
+                members.find(columns, (rows, self.features), &mut starts, (number, TILES));
+            }
         }
         let height = TILES * TILE;
         let mut sums = vec![S::default(); self.outputs * height];
@@ -196,11 +230,22 @@ impl Blocks {
             let scores = scores[output..].iter().step_by(self.outputs);
             sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum = S::of(*score));
         }
-        let (lanes, mut stands) = (lanes.as_chunks::<TILES>().0, [Tile([0; TILE]); TILES]);
+        let (lanes, mut stands) = (lanes.as_chunks_mut::<TILES>().0, [Tile([0; TILE]); TILES]);
         let mut leaves = self.leaves.iter().peekable();
+        let mut fills = self.members.as_ref().map_or(&[][..], Members::fills).iter().peekable();
         let mut start = 0;
         for (tree, end) in self.ends.iter().enumerate() {
-            how.descend(&self.steps[start..*end], lanes, &mut stands);
+            match &self.members {
+                None => how.descend::<TILES, false>(&self.steps[start..*end], lanes, &mut stands),
+                Some(members) => {
+                    while let Some(fill) = fills.next_if(|fill| fill.tree == tree) {
+                        if let Some(word) = members.word(*fill, &starts, &mut lanes[self.parts.len()..]) {
+                            how.take_bits(word, tiles);
+                        }
+                    }
+                    how.descend::<TILES, true>(&self.steps[start..*end], lanes, &mut stands);
+                }
+            }
             start = *end;
             while let Some(leaves) = leaves.next_if(|leaves| leaves.tree == tree) {
                 let sums = &mut sums[leaves.output * height..][..height];

@@ -234,6 +234,20 @@ impl Columns {
         self.zeros + self.kinds.len() + 2 * self.categories.len()
     }
 
+    /// Places in the row of the columns of categories.
+    pub(super) fn categories(&self) -> &[usize] {
+        &self.categories
+    }
+
+    /// The category that a number is: below the least one and beyond 32 bits it is in no set; fractions are cut off.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked first")]
+    pub(super) fn category(&self, value: f64) -> u32 {
+        let is_category = value >= self.least_category && value < f64::from(i32::MAX) + 1.0;
+        let other = if value.is_nan() { MISSING_CATEGORY } else { NO_CATEGORY };
+        if is_category { value as u32 } else { other }
+    }
+
     /// The first column of categories.
     pub(super) fn first_of_categories(&self) -> usize {
         self.zeros + self.kinds.len()
@@ -252,7 +266,7 @@ impl Columns {
             }
         }
         for (halves, at) in ranks[self.kinds.len()..].as_chunks_mut().0.iter_mut().zip(&self.categories) {
-            *halves = split_category(row[*at].into(), self.least_category);
+            *halves = split_category(self.category(row[*at].into()));
         }
     }
 
@@ -286,12 +300,9 @@ fn rank(thresholds: &[f64], value: f64) -> u32 {
     u32::try_from(thresholds.partition_point(|threshold| *threshold < value)).unwrap_or(BEYOND)
 }
 
-/// Numbers below the least category and those beyond 32 bits are in no set; fractions are cut off.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked first")]
-fn split_category(value: f64, least: f64) -> [u16; 2] {
-    let is_category = value >= least && value < f64::from(i32::MAX) + 1.0;
-    let other = if value.is_nan() { MISSING_CATEGORY } else { NO_CATEGORY };
-    let category = if is_category { value as u32 } else { other };
+/// A category as its two columns.
+#[allow(clippy::cast_possible_truncation, reason = "halves")]
+fn split_category(category: u32) -> [u16; 2] {
     [category as u16, (category >> 16) as u16]
 }
 

@@ -10,6 +10,7 @@ use super::contributions::{self, FEW, MANY, Points, Scratch, Table};
 use super::kernels::plain;
 #[cfg(target_arch = "x86_64")]
 use super::kernels::{avx2, avx512};
+use super::members::Word;
 use super::search::{Ranker, Real, TILE, Tile};
 use crate::processor::{self, Level};
 
@@ -144,13 +145,27 @@ impl Instructions {
     }
 
     /// Where the rows of a block stand after the steps of a tree.
-    pub(super) fn descend<const TILES: usize>(
+    ///
+    /// Only with `MASKED`, steps look at some bits of a byte.
+    pub(super) fn descend<const TILES: usize, const MASKED: bool>(
         self,
         steps: &[Step],
         lanes: &[[Tile; TILES]],
         stands: &mut [Tile; TILES],
     ) {
-        chosen!(self.for_tiles(TILES), plain::descend, avx2::descend, avx512::descend, (steps, lanes, stands));
+        let how = self.for_tiles(TILES);
+        chosen!(
+            how,
+            plain::descend::<TILES, MASKED>,
+            avx2::descend::<TILES, MASKED>,
+            avx512::descend::<TILES, MASKED>,
+            (steps, lanes, stands)
+        );
+    }
+
+    /// Puts a word of each row of the first `tiles` into its lanes.
+    pub(super) fn take_bits<const TILES: usize>(self, word: Word<'_, TILES>, tiles: usize) {
+        chosen!(self, plain::take_bits, avx2::take_bits, avx512::take_bits, (word, tiles));
     }
 }
 

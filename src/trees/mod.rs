@@ -16,6 +16,7 @@ mod kernels;
 mod lightgbm;
 mod linear;
 mod link;
+mod members;
 mod model;
 mod native;
 mod rows;
@@ -472,7 +473,8 @@ impl Ensemble {
 
     fn batches(&self) -> Option<&Batches> {
         let make = || {
-            let blocks = Blocks::new(&self.forest, self.features, &self.sums.start, self.sums.are_single)?;
+            let blocks =
+                Blocks::new(&self.forest, &self.columns, self.features, &self.sums.start, self.sums.are_single)?;
             let mut batches = Batches { blocks, how: Instructions::best(), across: OnceLock::new(), fewest: FEWEST };
             if !batches.goes_across() {
                 let walk = self.forest.len().max(1) * (self.forest.mean_depth() + MORE_STEPS) * STEP_OF_WALK;
@@ -583,7 +585,9 @@ impl Ensemble {
 impl Batches {
     /// Whether rows can go across trees.
     fn goes_across(&self) -> bool {
-        self.blocks.lanes() <= self.how.most_lanes_across() && !self.blocks.ends.is_empty()
+        self.blocks.lanes() <= self.how.most_lanes_across()
+            && !self.blocks.ends.is_empty()
+            && self.blocks.members().is_none()
     }
 
     fn across(&self) -> Option<&Across> {

@@ -192,6 +192,8 @@ fn every_kernel_gives_the_same_bits() {
         (12, 256, 4, 2, false, 3000),
         (9, 257, 4, 1, false, 100),
         (30, 40, 6, 1, true, 40),
+        (50, 120, 3, 2, true, 400),
+        (12, 256, 1, 1, true, 300),
         (500, 8, 50, 1, false, 200),
         (1, 70_000, 1, 1, false, 400_000),
         (70, 1, 2, 1, false, 10),
@@ -242,7 +244,7 @@ fn every_kernel_gives_the_same_bits() {
                 assert_eq!(differs, None, "case {number}, {size} rows of {of} at once, {how}");
             };
             let blocks = ensemble.batches().map(|batches| &batches.blocks);
-            assert!(blocks.is_some() || has_sets || most > 256, "blocks do all other models");
+            assert!(blocks.is_some() || most > 256, "blocks do all other models");
             for size in [1, 3, 70, count] {
                 check("as usual", size, &mut |rows, scores| {
                     ensemble.score(rows, scores);
@@ -259,5 +261,26 @@ fn every_kernel_gives_the_same_bits() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn sets_of_far_categories_are_walked() {
+    // (largest category, whether blocks know it)
+    for (largest, is_known) in [(40, true), (900_000, true), ((1 << 24) - 1, false)] {
+        let mut set = vec![0; largest / 32 + 1];
+        set[largest / 32] = 1 << (largest % 32);
+        let mut trees = Builder::new("m", 1, 1, Link::Identity);
+        trees.push(0..1, &[split(0, 0.0, Rule::Categories(0), -1, -2)], &[1.0, 2.0], &[set]).unwrap();
+        let trees = trees.finish().unwrap();
+        assert_eq!(trees.kernel().contains("blocks"), is_known, "{}", trees.kernel());
+        let category = f64::from(u32::try_from(largest).unwrap());
+        let kinds =
+            [(category, 1.0_f64), (category + 0.5, 1.0), (category - 1.0, 2.0), (-category, 2.0), (f64::NAN, 2.0)];
+        let rows: Vec<f64> = kinds.iter().cycle().take(200).map(|(value, _)| *value).collect();
+        let mut scores = [0.0; 200];
+        trees.score(Rows::Doubles(&rows), &mut scores);
+        let expected = kinds.iter().cycle().map(|(_, expected)| expected.to_bits());
+        assert!(scores.map(f64::to_bits).into_iter().eq(expected.take(200)), "{largest}: {scores:?}");
     }
 }

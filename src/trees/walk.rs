@@ -151,6 +151,22 @@ impl Forest {
         !self.rules_of_columns.is_empty()
     }
 
+    /// The rule of a split by a set.
+    pub(super) fn rule(&self, place: Place) -> Option<Rule> {
+        let column = usize::from(place.column).checked_sub(self.first_of_categories)? / 2;
+        self.rules_of_columns.get(column)?.get(usize::from(place.rank)).copied()
+    }
+
+    /// The set that a rule is about.
+    pub(super) fn set(&self, rule: Rule) -> &[u32] {
+        rule.set().and_then(|set| self.sets.get(set as usize)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What all sets take.
+    pub(super) fn bytes_of_sets(&self) -> usize {
+        self.sets.iter().map(|set| size_of_val(set.as_slice())).sum()
+    }
+
     /// Leaves of the largest tree.
     pub(super) fn most_leaves(&self) -> usize {
         self.most_leaves

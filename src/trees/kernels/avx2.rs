@@ -10,17 +10,18 @@
 )]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _CMP_LT_OQ, _mm_loadu_si128, _mm256_add_epi32, _mm256_andnot_si256, _mm256_blendv_epi8,
-    _mm256_blendv_ps, _mm256_broadcastsi128_si256, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_pd,
-    _mm256_cmp_ps, _mm256_cmpeq_epi8, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_min_epu8,
-    _mm256_movemask_pd, _mm256_movemask_ps, _mm256_permutevar8x32_ps, _mm256_set1_epi8, _mm256_set1_epi32,
-    _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_slli_epi32, _mm256_storeu_si256, _mm256_sub_epi32,
+    __m256, __m256i, _CMP_LT_OQ, _mm_loadu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_andnot_si256,
+    _mm256_blendv_epi8, _mm256_blendv_ps, _mm256_broadcastsi128_si256, _mm256_castps_si256, _mm256_castsi256_ps,
+    _mm256_cmp_pd, _mm256_cmp_ps, _mm256_cmpeq_epi8, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_min_epu8, _mm256_movemask_pd, _mm256_movemask_ps, _mm256_permutevar8x32_ps, _mm256_set1_epi8,
+    _mm256_set1_epi32, _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_slli_epi16, _mm256_slli_epi32, _mm256_storeu_si256, _mm256_sub_epi32,
 };
 
 use super::plain;
 use crate::trees::across::{MOST_LANES, Row, Slot};
 use crate::trees::blocks::Step;
+use crate::trees::members::Word;
 use crate::trees::search::{Block, TILE, Tile, ranking};
 
 /// How many of a block a number is beyond.
@@ -142,7 +143,7 @@ fn pick<const VECTORS: usize>(table: &[f32], at: __m256i) -> __m256 {
 /// Where the rows of a block stand after the steps of a tree.
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-pub(in crate::trees) fn descend<const TILES: usize>(
+pub(in crate::trees) fn descend<const TILES: usize, const MASKED: bool>(
     steps: &[Step],
     lanes: &[[Tile; TILES]],
     stands: &mut [Tile; TILES],
@@ -151,11 +152,11 @@ pub(in crate::trees) fn descend<const TILES: usize>(
     let mut half = 0;
     while half < TILES {
         if TILES - half >= 4 {
-            part::<8, TILES>(steps, lanes, stands, half);
+            part::<8, TILES, MASKED>(steps, lanes, stands, half);
         } else if TILES - half >= 2 {
-            part::<4, TILES>(steps, lanes, stands, half);
+            part::<4, TILES, MASKED>(steps, lanes, stands, half);
         } else {
-            part::<2, TILES>(steps, lanes, stands, half);
+            part::<2, TILES, MASKED>(steps, lanes, stands, half);
         }
         half += 4.min(TILES);
     }
@@ -164,7 +165,7 @@ pub(in crate::trees) fn descend<const TILES: usize>(
 /// [`descend`] for the rows of some vectors from a tile on.
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn part<const VECTORS: usize, const TILES: usize>(
+fn part<const VECTORS: usize, const TILES: usize, const MASKED: bool>(
     steps: &[Step],
     lanes: &[[Tile; TILES]],
     stands: &mut [Tile; TILES],
@@ -174,12 +175,14 @@ fn part<const VECTORS: usize, const TILES: usize>(
     let mut all = [_mm256_setzero_si256(); VECTORS];
     for step in steps {
         let ranks = lanes[step.lane as usize][first..].as_ptr().cast::<__m256i>();
+        let mask = _mm256_set1_epi8(step.mask.cast_signed());
         let most = _mm256_set1_epi8(step.rank.cast_signed());
         let low = _mm256_set1_epi8(step.low.cast_signed());
         let mid = _mm256_set1_epi8(step.mid.cast_signed());
         for number in 0..VECTORS {
             // SAFETY: from `first` on there are at least `VECTORS / 2` tiles, of two vectors each.
             let rank = unsafe { _mm256_loadu_si256(ranks.add(number)) };
+            let rank = if MASKED { _mm256_and_si256(rank, mask) } else { rank };
             // There is no comparison of unsigned bytes, but a minimum.
             let stays = _mm256_cmpeq_epi8(_mm256_min_epu8(rank, most), rank);
             let moves = _mm256_andnot_si256(stays, _mm256_cmpeq_epi8(all[number], low));
@@ -191,6 +194,13 @@ fn part<const VECTORS: usize, const TILES: usize>(
         // SAFETY: as above, and the tiles are borrowed by nobody else.
         unsafe { _mm256_storeu_si256(stands.add(number), all[number]) };
     }
+}
+
+/// Puts a word of each row of the first `tiles` into its lanes.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+pub(in crate::trees) fn take_bits<const TILES: usize>(word: Word<'_, TILES>, tiles: usize) {
+    plain::take_bits(word, tiles);
 }
 
 /// Adds the leaves where rows stand to their sums.

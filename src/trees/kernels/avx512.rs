@@ -8,17 +8,19 @@
 
 use std::arch::x86_64::{
     __m512, __m512i, _CMP_LT_OQ, _mm_loadl_epi64, _mm_loadu_si128, _mm512_add_epi32, _mm512_add_pd, _mm512_add_ps,
-    _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_cvtepu8_epi64,
-    _mm512_loadu_pd, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_cmpeq_epi8_mask,
-    _mm512_mask_mov_epi8, _mm512_mask_mov_pd, _mm512_mask_mov_ps, _mm512_movepi8_mask, _mm512_permutex2var_epi8,
-    _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32,
-    _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_pd, _mm512_storeu_ps,
-    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_test_epi32_mask, _mm512_test_epi64_mask,
+    _mm512_and_si512, _mm512_cmp_pd_mask, _mm512_cmp_ps_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32,
+    _mm512_cvtepu8_epi64, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_add_epi32,
+    _mm512_mask_cmpeq_epi8_mask, _mm512_mask_mov_epi8, _mm512_mask_mov_pd, _mm512_mask_mov_ps, _mm512_movepi8_mask,
+    _mm512_permutex2var_epi8, _mm512_permutex2var_pd, _mm512_permutex2var_ps, _mm512_permutexvar_epi8,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_si512,
+    _mm512_storeu_pd, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_test_epi32_mask,
+    _mm512_test_epi64_mask,
 };
 
 use super::plain;
 use crate::trees::across::{MOST_LANES, Row, Slot};
 use crate::trees::blocks::Step;
+use crate::trees::members::Word;
 use crate::trees::search::{Block, TILE, Tile, ranking};
 
 /// How many of a block a number is beyond.
@@ -96,7 +98,7 @@ fn step_down<const VECTORS: usize>(level: &[f32], keys: &[__m512; 4], mut at: [_
 /// Where the rows of a block stand after the steps of a tree. It is not inlined, as for AVX2.
 #[inline(never)]
 #[target_feature(enable = "avx512bw")]
-pub(in crate::trees) fn descend<const TILES: usize>(
+pub(in crate::trees) fn descend<const TILES: usize, const MASKED: bool>(
     steps: &[Step],
     lanes: &[[Tile; TILES]],
     stands: &mut [Tile; TILES],
@@ -104,12 +106,14 @@ pub(in crate::trees) fn descend<const TILES: usize>(
     let mut all = [_mm512_setzero_si512(); TILES];
     for step in steps {
         let ranks = &lanes[step.lane as usize];
+        let mask = _mm512_set1_epi8(step.mask.cast_signed());
         let most = _mm512_set1_epi8(step.rank.cast_signed());
         let low = _mm512_set1_epi8(step.low.cast_signed());
         let mid = _mm512_set1_epi8(step.mid.cast_signed());
         for number in 0..TILES {
             // SAFETY: a tile is a vector.
             let rank = unsafe { _mm512_loadu_si512(ranks[number].0.as_ptr().cast()) };
+            let rank = if MASKED { _mm512_and_si512(rank, mask) } else { rank };
             let moves = _mm512_mask_cmpeq_epi8_mask(_mm512_cmpgt_epu8_mask(rank, most), all[number], low);
             all[number] = _mm512_mask_mov_epi8(all[number], moves, mid);
         }
@@ -118,6 +122,13 @@ pub(in crate::trees) fn descend<const TILES: usize>(
         // SAFETY: a tile is a vector, and is borrowed by nobody else.
         unsafe { _mm512_storeu_si512(stands[number].0.as_mut_ptr().cast(), all[number]) };
     }
+}
+
+/// Puts a word of each row of the first `tiles` into its lanes.
+#[inline(never)]
+#[target_feature(enable = "avx512bw,avx512dq,avx512vl")]
+pub(in crate::trees) fn take_bits<const TILES: usize>(word: Word<'_, TILES>, tiles: usize) {
+    plain::take_bits(word, tiles);
 }
 
 /// Adds the leaves where rows stand to their sums: up to 64 leaves are looked up within registers.

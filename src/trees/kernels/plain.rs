@@ -1,6 +1,7 @@
 //! Plain Rust, of which the compiler makes vectors of SSE2 or NEON.
 
 use crate::trees::blocks::Step;
+use crate::trees::members::Word;
 use crate::trees::search::{Block, TILE, Tile, ranking};
 
 /// How many of a block a number is beyond.
@@ -20,20 +21,59 @@ ranking!(rank_doubles, rank_double, f64, count, descend_thresholds, #[inline(nev
 
 /// Where the rows of a block stand after the steps of a tree.
 #[inline(never)]
-pub(in crate::trees) fn descend<const TILES: usize>(
+pub(in crate::trees) fn descend<const TILES: usize, const MASKED: bool>(
     steps: &[Step],
     lanes: &[[Tile; TILES]],
     stands: &mut [Tile; TILES],
 ) {
     *stands = [Tile([0; TILE]); TILES];
     for step in steps {
-        let Step { lane, rank: most, low, mid } = *step;
+        let Step { lane, mask, rank: most, low, mid } = *step;
         for (stands, ranks) in stands.iter_mut().zip(&lanes[lane as usize]) {
             for (at, rank) in stands.0.iter_mut().zip(&ranks.0) {
                 // Not `&&`, which would be a branch.
-                let moves = u8::from(*rank > most) & u8::from(*at == low);
+                let rank = if MASKED { *rank & mask } else { *rank };
+                let moves = u8::from(rank > most) & u8::from(*at == low);
                 *at = if moves != 0 { mid } else { *at };
             }
+        }
+    }
+}
+
+/// Puts a word of each row of the first `tiles` into its lanes, a byte of it in each.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "what is compiled for each set of instructions has to be inlined there")]
+pub(in crate::trees) fn take_bits<const TILES: usize>(word: Word<'_, TILES>, tiles: usize) {
+    let Word { bits, starts, lanes } = word;
+    for (tile, starts) in starts.iter().enumerate().take(tiles) {
+        // Eight words are eight rows of bytes, to be turned: eight such squares side by side.
+        let mut squares = [[0_u64; 8]; 8];
+        for (at, starts) in starts.as_chunks::<8>().0.iter().enumerate() {
+            for (line, start) in squares.iter_mut().zip(starts) {
+                line[at] = bits.get(*start as usize).copied().unwrap_or_default();
+            }
+        }
+        swap::<4, 32>(&mut squares, 0x0000_0000_FFFF_FFFF);
+        swap::<2, 16>(&mut squares, 0x0000_FFFF_0000_FFFF);
+        swap::<1, 8>(&mut squares, 0x00FF_00FF_00FF_00FF);
+        for (lane, line) in lanes.iter_mut().zip(&squares) {
+            for (bytes, word) in lane[tile].0.as_chunks_mut::<8>().0.iter_mut().zip(line) {
+                *bytes = word.to_le_bytes();
+            }
+        }
+    }
+}
+
+/// Swaps the upper halves of some lines with the lower halves of those `APART` behind them; `lower` has the bits of these.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "as above")]
+fn swap<const APART: usize, const BITS: u32>(squares: &mut [[u64; 8]; 8], lower: u64) {
+    for first in (0..8).filter(|first| first & APART == 0) {
+        let (before, behind) = squares.split_at_mut(first + APART);
+        for (upper, below) in before[first].iter_mut().zip(&mut behind[0]) {
+            let differs = ((*upper >> BITS) ^ *below) & lower;
+            *upper ^= differs << BITS;
+            *below ^= differs;
         }
     }
 }
