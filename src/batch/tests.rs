@@ -242,10 +242,12 @@ fn pieces_that_are_done_in_time_are_whole() {
     for threads in [1, 2] {
         let (session, _) = model(DOUBLED, PER_ROW, threads, Batch::Rows);
         let (inputs, expected) = ([input(&rows(1000))], DOUBLED(&rows(1000)));
-        // Deadlines before, during and after the batch: an answer is whole, or an error.
+        // Deadlines before, during and after the batch, however slow the machine is: an answer is whole, or an error.
         let mut outcomes = [0, 0];
-        for step in 0..60_u32 {
-            let deadline = crate::deadline::Deadline::after(f64::from(step) / 1e3).unwrap();
+        let mut allowed = 0.0;
+        while outcomes[0] < 20 {
+            let deadline = crate::deadline::Deadline::after(allowed).unwrap();
+            allowed = allowed.mul_add(1.05, 5e-4);
             match run(&session, &inputs, &mut [OutputRequest { index: 0, buffer: None }], deadline, &mut |_| true) {
                 Ok(values) => {
                     let Value::Tensor(tensor) = &values[0] else { panic!("{values:?}") };
@@ -259,7 +261,7 @@ fn pieces_that_are_done_in_time_are_whole() {
                 }
             }
         }
-        assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
+        assert!(outcomes[1] > 0, "{outcomes:?}");
     }
 }
 
