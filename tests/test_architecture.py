@@ -510,7 +510,13 @@ IMPORTS: dict[str, set[str]] = {
     "serve.azure": {"serve.http", "serve.messages", "serve.scoring", "serve.service", "telemetry.ending"},
     "serve.server": set(),
     "serve.aws_lambda.lifecycle": {"_core"},
-    "serve.aws_lambda.objects": {"errors", "serve.batches", "serve.csv_rows", "serve.scoring"},
+    "serve.aws_lambda.objects": {
+        "errors",
+        "serve.aws_lambda.transfer",
+        "serve.batches",
+        "serve.csv_rows",
+        "serve.scoring",
+    },
     "serve.aws_lambda.records": {
         "errors",
         "serve.aws_lambda.function",
@@ -519,6 +525,7 @@ IMPORTS: dict[str, set[str]] = {
         "serve.http",
     },
     "serve.aws_lambda.snapshots": {"serve.aws_lambda.lifecycle"},
+    "serve.aws_lambda.transfer": {"errors"},
     "serve.aws_lambda.triggers": set(),
     "serve.aws_lambda.web": {"serve.aws_lambda.triggers", "serve.http"},
     "serve.__main__": {"errors", "serve.asgi", "serve.http", "serve.scoring", "telemetry", "telemetry.prometheus"},

@@ -15,7 +15,7 @@ from glowplug.lab.runtime_api import RuntimeApi
 from glowplug.serve.aws_lambda import handler
 from lambda_events import event_bridge, s3, sns, sqs
 from test_aws_lambda import PLAIN, Recorder, context
-from test_runtime_api import client
+from test_runtime_api import PEAK, client
 
 boto3 = pytest.importorskip("boto3")
 server = pytest.importorskip("moto.server")
@@ -135,6 +135,8 @@ def test_broken_objects_leave_nothing(store: Any, model: glowplug.Model) -> None
     objects: dict[str, tuple[bytes, str]] = {
         "photo.png": (b"\x89PNG", "filter the notification"),
         "cut.jsonl.gz": (cut[: len(cut) // 2], "ends early"),
+        "cut.csv.gz": (gzip.compress(TABLE * 1500)[:-9], "ends early"),
+        "long.csv": (TABLE + b"1," * 4_500_000, "a line of more than"),
         "no.csv.gz": (TABLE, "is not gzip"),
         "long.jsonl": (b"[" * 9_000_000, "a line of more than"),
         "empty.csv": (b"", "is empty"),
@@ -208,6 +210,46 @@ def test_rows_that_are_no_csv_cost_the_others_nothing(store: Any, model: glowplu
     assert "cannot be read" in quotes["error"]["detail"]
 
 
+STRAY = {
+    "opened": (b'"4,3\n', 1),
+    "opened in a cell": (b'4,"3\n', 1),
+    "closed too early": (b'"4"4,3\n', 1),
+    # All that follows are cells of one row for whoever reads on, until there is one more quote.
+    "opened and closed later": (b'4,"3\n1,1\n2,2\n"3,3\n', 2),
+}
+
+
+@pytest.mark.parametrize("stray", STRAY)
+def test_a_stray_quote_costs_its_own_line(store: Any, model: glowplug.Model, stray: str) -> None:
+    """What follows are rows, whether the quote is closed by another one, by the end, or by what one row may have."""
+    wrong, count = STRAY[stray]
+    for behind in (100, 3000):
+        rows = [b"%01000d,%01000d\n" % (index, index + 1) for index in range(behind)]
+        store.put_object(Bucket=BUCKET, Key="a.csv", Body=b"hour,amount\n2,1\n" + wrong + b"".join(rows))
+        (done,) = handler(model)(s3(BUCKET, "a.csv"), context())
+        assert done["errors"] == count
+        found = lines(store, "a.csv.predictions.jsonl")
+        assert found[0] == [1, 2]
+        assert found[-behind:] == [[index + 1, index] for index in range(behind)]
+        (first, *_) = (line["error"] for line in found if isinstance(line, dict))
+        assert (first["row"], "line 3 cannot be read" in first["detail"]) == (1, True), first
+
+
+def test_cells_with_lines_of_their_own(store: Any, model: glowplug.Model) -> None:
+    @handler(model)
+    def scored(row: Any) -> Any:
+        found = yield [[row["amount"], row["hour"]]]
+        return {"text": row["text"], "sum": sum(found[0])}
+
+    body = b'text,amount,hour\n"a\nb, ""c""\n",1,2\n"' + b"long\n" * 20_000 + b'",3,4\n'
+    store.put_object(Bucket=BUCKET, Key="a.csv", Body=body)
+    (done,) = scored(s3(BUCKET, "a.csv"), context())
+    assert (done["rows"], done["errors"]) == (2, 0)
+    first, second = lines(store, "a.csv.predictions.jsonl")
+    assert first == {"text": 'a\nb, "c"\n', "sum": 3}
+    assert (len(second["text"]), second["sum"]) == (100_000, 7)
+
+
 @pytest.mark.parametrize("key", ["a.csv", "a.jsonl", "a.jsonl.gz", "a.csv.gz"])
 def test_late_objects_come_again_whole(store: Any, model: glowplug.Model, key: str) -> None:
     """A fallback would stand among predictions; and an object without rows takes time as well."""
@@ -234,20 +276,53 @@ def test_hooks(store: Any, model: glowplug.Model) -> None:
     assert "KeyError" not in json.dumps(found)
 
 
+PEAK_OR_SCORE = """
+scored = handler
+def handler(event, context): return peak() if event == 'peak' else scored(event, context)
+"""
+
+
+@pytest.mark.parametrize("kind", ["one line", "quoted lines", "wide rows"])
+def test_rows_without_an_end_take_little_memory(store: Any, tmp_path: Path, endpoint: str, kind: str) -> None:
+    """Of two characters a cell a reader makes 60 bytes, and a row may go on for ever: its quote is never closed."""
+    (tmp_path / "model.onnx").write_bytes(models.identity(shape=("N", "M")))
+    few, line = b"1,2\n" * 10_000, b'","'.join([b"11"] * 2000)
+    body, error = {
+        # It begins with the quote, and each of its lines leaves one open.
+        "quoted lines": (b'1,2\n"' + (line + b"\n") * 2000, None),
+        "one line": (b"1,2\n" + b"1," * (12 << 20), "a line of more than"),
+        # Which are right; all at once would be too many.
+        "wide rows": ((b",".join([b"11"] * 4000) + b"\n") * 600, None),
+    }[kind]
+    store.put_object(Bucket=BUCKET, Key="few.csv", Body=few)
+    store.put_object(Bucket=BUCKET, Key="many.csv", Body=body)
+    with RuntimeApi() as api, client(tmp_path, api, PEAK + PLAIN + PEAK_OR_SCORE, AWS_ENDPOINT_URL=endpoint):
+        assert api.invoke(s3(BUCKET, "few.csv"), timeout=60).error_type is None
+        before = api.invoke("peak").json()
+        many = api.invoke(s3(BUCKET, "many.csv"), timeout=60)
+        after = api.invoke("peak").json()
+        if error is None:
+            assert many.error_type is None, many.json()
+            (done,) = many.json()
+            assert (done["rows"] - done["errors"], done["errors"] > 0) == (
+                (1, True) if kind == "quoted lines" else (600, False)
+            )
+        else:
+            assert error in many.json()["errorMessage"]
+        assert api.invoke(s3(BUCKET, "few.csv"), timeout=60).error_type is None
+    assert after - before < 80 << 20
+
+
 LARGE_ROWS, WIDTH = 100_000, 64
 
 
 def test_large_objects_take_little_memory(store: Any, tmp_path: Path, endpoint: str) -> None:
     """40 MB of rows, packed to little, are scored under the real client in far less memory than they have."""
     (tmp_path / "model.onnx").write_bytes(models.identity(shape=("N", WIDTH)))
-    peak = "import resource\ndef peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-    lines = (
-        "scored = handler\ndef handler(event, context): return peak() if event == 'peak' else scored(event, context)\n"
-    )
     row = json.dumps([1.125] * WIDTH).encode() + b"\n"
     store.put_object(Bucket=BUCKET, Key="few.jsonl", Body=row * 30_000)
     store.put_object(Bucket=BUCKET, Key="many.jsonl.gz", Body=gzip.compress(row * LARGE_ROWS, 1))
-    with RuntimeApi() as api, client(tmp_path, api, peak + PLAIN + lines, AWS_ENDPOINT_URL=endpoint):
+    with RuntimeApi() as api, client(tmp_path, api, PEAK + PLAIN + PEAK_OR_SCORE, AWS_ENDPOINT_URL=endpoint):
         few = api.invoke(s3(BUCKET, "few.jsonl"), timeout=60)
         assert few.error_type is None, few.json()
         before = api.invoke("peak").json()

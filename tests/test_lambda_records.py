@@ -17,7 +17,7 @@ from glowplug.lab.runtime_api import RuntimeApi
 from glowplug.serve.aws_lambda import handler
 from lambda_events import dynamodb, event_bridge, kinesis, sns, sqs
 from test_aws_lambda import Recorder, context
-from test_runtime_api import client
+from test_runtime_api import PEAK, client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,7 +132,6 @@ def test_shards(function: tuple[RuntimeApi, Path]) -> None:
 def test_gzip_of_a_batch_takes_bounded_memory(tmp_path: Path) -> None:
     """A function of 512 MB: 64 MiB for all records of a batch together, however little room each takes in the queue."""
     (tmp_path / "model.onnx").write_bytes(models.identity(shape=("N", 2)))
-    peak = "import resource\ndef peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
     function = """
 from glowplug.serve.aws_lambda import handler as make
 scored = make("model.onnx", deliver=lambda done: None, reject=lambda record, error: None)
@@ -140,7 +139,7 @@ def handler(event, context):
     return peak() if event == "peak" else scored(event, context)
 """
     large, small = packed(b" " * (40 << 20) + b"[[1, 2]]"), packed(b"[[1, 2]]")
-    with RuntimeApi() as api, client(tmp_path, api, peak + function, AWS_LAMBDA_FUNCTION_MEMORY_SIZE="512"):
+    with RuntimeApi() as api, client(tmp_path, api, PEAK + function, AWS_LAMBDA_FUNCTION_MEMORY_SIZE="512"):
         before = api.invoke("peak", timeout=20).json()
         # More than all may have is hopeless; what only has no room beside others comes again.
         answer = api.invoke(sqs(packed(bytes(65 << 20)), large, large, large, small), timeout=60)

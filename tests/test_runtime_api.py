@@ -48,6 +48,14 @@ def handler(event, context):
 """
 
 
+#: For handlers. Not `ru_maxrss`, which begins with what the process had that started this one.
+PEAK = """
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) * 1024
+"""
+
+
 @contextmanager
 def client(
     folder: Path, api: RuntimeApi, handler: str = HANDLER, *, function: str = "handler", **variables: str

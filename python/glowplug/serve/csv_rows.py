@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from glowplug.model import Model
 
 
+#: Characters of a row. A reader takes up to forty bytes for each, and a row goes on as long as a quote is open.
+MOST_ROW = 2 * 2**20
+
+
 def csv_rows(lines: Iterable[str], model: Model, *, keep_going: bool = False) -> tuple[Iterator[Any], bool]:
     """Read rows of CSV as plain Python.
 
@@ -32,19 +36,70 @@ def csv_rows(lines: Iterable[str], model: Model, *, keep_going: bool = False) ->
     Raises:
         InputError: A line does not fit the model, or is no CSV.
     """
-    reader = csv.reader(lines, strict=True)
+    again = _Lines(lines)
+    reader = csv.reader(again, strict=True)
     kinds, names = _columns(model)
     try:
         first = next(reader)
     except StopIteration:
         raise InputError.about("CSV body", "is empty", "send a line for each row") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise _no_csv(reader.line_num, error) from None
+        raise _no_csv(again.first, error) from None
     has_header = _is_header(first, kinds, names)
     converters = [_converter(kinds[names.index(name)]) if name in names else str for name in first]
     if not has_header:
         converters = [_converter(kind) for kind in kinds]
-    return _rows(reader, first, has_header, converters, keep_going=keep_going), has_header
+    rows = iter(reader) if has_header else chain([first], reader)
+    header = first if has_header else None
+    return _rows(again, rows, header, converters, keep_going=keep_going), has_header
+
+
+class _Lines:
+    """Lines as a reader of CSV takes them, for a row of limited length; those that make no row can be given again."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        #: The next one last.
+        self._again: list[str] = []
+        self._row: list[str] = []
+        self._held = 0
+        self._number = 0
+        #: Characters that may be given again: no more than were read for the first time, or it might never end.
+        self._room = 2 * MOST_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._again:
+            line = self._again.pop()
+        else:
+            line = next(self._lines)
+            self._room += len(line)
+        self._number += 1
+        self._row.append(line)
+        self._held += len(line)
+        if self._held > MOST_ROW:
+            problem = f"it begins a row of more than {MOST_ROW} characters"
+            raise csv.Error(problem)
+        return line
+
+    @property
+    def first(self) -> int:
+        """The number of the first line of the row, from 1."""
+        return self._number - len(self._row) + 1
+
+    def begin(self) -> None:
+        """A row is whole, or given up."""
+        self._row.clear()
+        self._held = 0
+
+    def again(self) -> None:
+        """Give the lines of the row again, but for the first: it may have a quote too many, and they be rows."""
+        self._room -= self._held
+        if self._room >= 0:
+            self._number -= len(self._row) - 1
+            self._again.extend(self._row[:0:-1])
 
 
 def _columns(model: Model) -> tuple[list[str], list[str]]:
@@ -93,23 +148,38 @@ def _whole(cell: str) -> int | bool | None:
 
 
 def _rows(
-    reader: Any, first: list[str], has_header: bool, converters: list[Callable[[str], Any]], *, keep_going: bool
+    lines: _Lines,
+    rows: Iterator[list[str]],
+    header: list[str] | None,
+    converters: list[Callable[[str], Any]],
+    *,
+    keep_going: bool,
 ) -> Iterator[list[Any] | dict[str, Any] | InputError]:
-    row, rest = 0, iter(reader) if has_header else chain([first], reader)
+    row = 0
     while True:
         try:
-            cells = next(rest)
-            if not cells:
-                continue
-            yield _row(cells, first if has_header else None, converters, row)
+            lines.begin()
+            cells = next(rows)
         except StopIteration:
             return
-        except (csv.Error, UnicodeDecodeError, InputError) as error:
-            mistake = error if isinstance(error, InputError) else placed(_no_csv(reader.line_num, error), row)
+        except (csv.Error, UnicodeDecodeError) as error:
+            mistake = placed(_no_csv(lines.first, error), row)
             # The reader begins anew with the next line, but lines that end in an error do not go on.
             if not keep_going or isinstance(error, UnicodeDecodeError):
                 raise mistake from None
+            lines.again()
             yield mistake
+        else:
+            if not cells:
+                continue
+            # Only what is wrong with the cells: lines that cannot be had are no mistake of this row.
+            try:
+                made: Any = _row(cells, header, converters, row)
+            except InputError as error:
+                if not keep_going:
+                    raise
+                made = error
+            yield made
         row += 1
 
 
@@ -146,7 +216,9 @@ def _converted(cells: list[str], converters: list[Callable[[str], Any]], row: in
 
 def _no_csv(line: int, error: Exception) -> InputError:
     return InputError.about(
-        "CSV body", f"line {line} cannot be read: {error}", "quote cells that hold quotes or commas"
+        "CSV body",
+        f"line {line} cannot be read: {error}",
+        "quote cells that hold quotes or commas, and close the quotes",
     )
 
 

@@ -318,10 +318,10 @@ class Scorer:
             return read_npy(body), False
         from io import BytesIO, TextIOWrapper
 
-        from glowplug.serve.csv_rows import csv_rows
+        from glowplug.serve.csv_rows import MOST_ROW, csv_rows
 
-        lines = TextIOWrapper(BytesIO(body), "utf-8-sig", newline="")
-        rows, has_header = csv_rows(lines, self.model)
+        text = TextIOWrapper(BytesIO(body), "utf-8-sig", newline="")
+        rows, has_header = csv_rows(iter(lambda: text.readline(MOST_ROW + 1), ""), self.model)
         return (list(rows) if self.has_hooks else rows), has_header
 
     def _predictions(self, body: bytes | str, kind: str, question: Any, timeout: float | None, measure: Measure) -> Any:

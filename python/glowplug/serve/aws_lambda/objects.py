@@ -12,6 +12,7 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 
 from glowplug.errors import DeadlineExceeded, InputError
+from glowplug.serve.aws_lambda.transfer import Upload, fetched, left
 from glowplug.serve.batches import Parsed, Scored, score_batch
 from glowplug.serve.csv_rows import csv_rows
 from glowplug.serve.scoring import json_bytes
@@ -74,7 +75,7 @@ class Store:
 
         Raises:
             InputError: It is none of the formats there are, or cannot be read.
-            DeadlineExceeded: There was not enough time; nothing is written then.
+            DeadlineExceeded: There was not enough time. Nothing is written then, unless the store had all of it already.
         """
         name = key.lower()
         is_zipped = name.endswith(".gz")
@@ -85,24 +86,30 @@ class Store:
             problem = f"got {key[-200:]!r}, expected {', '.join(CSV_ENDS + LINES_ENDS)}, also with .gz"
             raise InputError.about("object", problem, "filter the notification by the suffix of keys")
         which = {"Bucket": bucket, "Key": key} | ({} if version is None else {"VersionId": version})
-        found = self.client.get_object(**which)
-        with closing(found["Body"]) as body:
-            end = None if timeout is None else monotonic() + timeout
-            parts = _until(end, body.iter_chunks(READ_BYTES))
-            if is_zipped or found.get("ContentEncoding") == "gzip":
-                parts = _until(end, _inflated(parts))
-            lines = _lines(parts, self.scorer.limits.body)
+        into, path = self._place(bucket, key, is_zipped=is_zipped)
+        end = None if timeout is None else monotonic() + timeout
+        left(end)
+        with closing(fetched(lambda: self._parts(which), end)) as parts:
+            is_encoded = next(parts) == "gzip"
+            lines = _lines(_until(end, _inflated(parts)) if is_zipped or is_encoded else parts, self.scorer.limits.body)
             work = _Work(self.scorer, end, measure, call)
             written = work.csv(lines) if name.endswith(CSV_ENDS) else work.json(lines)
-            stream = _Stream(_deflated(written) if is_zipped else written)
-            into, path = self._place(bucket, key, is_zipped=is_zipped)
-            self.client.upload_fileobj(stream, into, path, Config=_TRANSFER)
+            with Upload(lambda file: self.client.upload_fileobj(file, into, path, Config=_TRANSFER), end) as upload:
+                for part in _deflated(written) if is_zipped else written:
+                    upload.write(part)
         return {
             "input": f"s3://{bucket}/{key}",
             "output": f"s3://{into}/{path}",
             "rows": work.rows,
             "errors": work.errors,
         }
+
+    def _parts(self, which: dict[str, Any]) -> Iterator[Any]:
+        """The encoding of an object, and its parts."""
+        found = self.client.get_object(**which)
+        with closing(found["Body"]) as body:
+            yield found.get("ContentEncoding")
+            yield from body.iter_chunks(READ_BYTES)
 
     def _place(self, bucket: str, key: str, *, is_zipped: bool) -> tuple[str, str]:
         key = key.removesuffix(".gz") if is_zipped else key
@@ -122,6 +129,8 @@ class _Work:
         self.measure = measure
         self.call = call
         self.rows = self.errors = 0
+        #: Bytes of lines that are in no chunk yet.
+        self._read = 0
 
     def json(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """Answers to JSON lines; each line is a question."""
@@ -130,11 +139,14 @@ class _Work:
 
     def csv(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """Answers to rows of CSV."""
+
         # What is no UTF-8 is its own row's mistake: it comes through as what no number is, and no text may hold.
-        texts = (
-            line.decode("utf-8-sig" if index == 0 else "utf-8", "surrogateescape") for index, line in enumerate(lines)
-        )
-        rows, _ = csv_rows(texts, self.scorer.model, keep_going=True)
+        def texts() -> Iterator[str]:
+            for index, line in enumerate(lines):
+                self._read += len(line)
+                yield line.decode("utf-8-sig" if index == 0 else "utf-8", "surrogateescape")
+
+        rows, _ = csv_rows(texts(), self.scorer.model, keep_going=True)
         has_hooks = self.scorer.has_hooks
 
         def question(row: Any) -> Any:
@@ -142,7 +154,11 @@ class _Work:
                 return row
             return Parsed(row if has_hooks else [row])
 
-        for chunk in _chunks(map(question, rows), lambda _: CHUNK_BYTES // CHUNK_ROWS):
+        def size(_: Any) -> int:
+            read, self._read = self._read, 0
+            return read
+
+        for chunk in _chunks(map(question, rows), size):
             yield self._written(self._scored(chunk), Scored.json if has_hooks else _only)
 
     def _scored(self, chunk: list[Any]) -> list[Scored]:
@@ -175,9 +191,7 @@ class _Work:
 def _until(end: float | None, parts: Iterable[bytes]) -> Iterator[bytes]:
     """The parts, as long as there is time: an object may be long without holding a row."""
     for part in parts:
-        if end is not None and monotonic() >= end:
-            problem = "was not done in the time there was"
-            raise DeadlineExceeded.about("object", problem, "give the function more time, or make smaller objects")
+        left(end)
         yield part
 
 
@@ -239,21 +253,3 @@ def _deflated(parts: Iterable[bytes]) -> Iterator[bytes]:
     for part in parts:
         yield deflate.compress(part)
     yield deflate.flush()
-
-
-class _Stream:
-    """What is written, as the file that an upload reads; parts are made when they are asked for."""
-
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self._parts = parts
-        self._held = bytearray()
-
-    def read(self, size: int = -1) -> bytes:
-        for part in self._parts:
-            self._held += part
-            if 0 <= size <= len(self._held):
-                break
-        end = len(self._held) if size < 0 else size
-        taken = bytes(self._held[:end])
-        del self._held[:end]
-        return taken
