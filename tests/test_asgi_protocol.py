@@ -180,6 +180,88 @@ def test_many_threads_get_their_own_answers(server: Server) -> None:
         assert all(threads.map(ask, range(8)))
 
 
+# --- Others' clients ---------------------------------------------------------------------------------------------------
+
+#: As KServe 0.21.0 (`InferenceRESTClient`, protocol v2) and MLServer 1.7.1 (its types and codecs) sent them.
+FLOATS = struct.pack("<6f", *range(6))
+RECORDED: dict[str, tuple[str, bytes, dict[str, str]]] = {
+    "kserve, text": (
+        "float32",
+        (
+            b'{"id":"a6a07806-74c6-449b-af1d-ce83067abdc2","model_name":"float32","inputs":[{"name":"x","shape":[2,3],'
+            b'"datatype":"FP32","data":[0.0,1.0,2.0,3.0,4.0,5.0]}]}'
+        ),
+        {"content_type": "application/json"},
+    ),
+    "kserve, binary": (
+        "float32",
+        b'{"id":"7","model_name":"float32","inputs":[{"name":"x","shape":[2,3],"datatype":"FP32","parameters":'
+        b'{"binary_data_size":24}}],"outputs":[{"name":"y","parameters":{"binary_data":true}}]}' + FLOATS,
+        {"content_type": "application/octet-stream", "inference_header_content_length": "185"},
+    ),
+    "kserve, mixed": (
+        "float32",
+        b'{"id":"7","model_name":"float32","inputs":[{"name":"x","shape":[2,3],"datatype":"FP32","parameters":'
+        b'{"binary_data_size":24}}],"outputs":[{"name":"y","parameters":{"binary_data":false}}]}' + FLOATS,
+        {"content_type": "application/octet-stream", "inference_header_content_length": "186"},
+    ),
+    "mlserver, NumpyCodec": (
+        "float32",
+        (
+            b'{"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32","parameters":{"content_type":"np"},'
+            b'"data":[0.0,1.0,2.0,3.0,4.0,5.0]}]}'
+        ),
+        {"content_type": "application/json"},
+    ),
+    "mlserver, outputs": (
+        "float32",
+        (
+            b'{"id":"5","parameters":{"content_type":"np"},"inputs":[{"name":"x","shape":[2,3],"datatype":"FP32",'
+            b'"parameters":{"content_type":"np"},"data":[0.0,1.0,2.0,3.0,4.0,5.0]}],'
+            b'"outputs":[{"name":"y","parameters":{"content_type":"np"}}]}'
+        ),
+        {"content_type": "application/json"},
+    ),
+    "mlserver, PandasCodec": (
+        "columns",
+        '{"parameters":{"content_type":"pd"},"inputs":[{"name":"merchant","shape":[2,1],"datatype":"BYTES","parameters":'
+        '{"content_type":"str"},"data":["é","b"]},{"name":"amount","shape":[2,1],"datatype":"FP64","data":[1.5,2.5]},'
+        '{"name":"flag","shape":[2,1],"datatype":"BOOL","data":[true,false]},{"name":"hour","shape":[2,1],"datatype":"INT32",'
+        '"data":[1,2]}]}'.encode(),
+        {"content_type": "application/json"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_others_clients_send(server: Server, name: str) -> None:
+    model, body, headers = RECORDED[name]
+    length = int(headers.get("inference_header_content_length", len(body)))
+    assert json.loads(body[:length]), "the recording is whole"
+    status, named, answer = server.ask("POST", f"/v2/models/{model}/infer", body, accept="*/*", **headers)
+    assert status == 200, answer
+    # As their clients read it: text up to the length in the header, or all.
+    text = json.loads(answer[: int(named.get("inference-header-content-length", len(answer)))])
+    assert (text["model_name"], text["model_version"]) == (model, "1")
+    assert text.get("id") == json.loads(body[:length]).get("id")
+    outputs = {output["name"]: output for output in text["outputs"]}
+    if model == "columns":
+        assert outputs["merchant_out"]["data"] == ["é", "b"]
+        assert outputs["score"]["data"] == [3.5, 4.5]
+    elif name == "kserve, binary":
+        assert outputs["y"]["parameters"]["binary_data_size"] == len(FLOATS)
+        assert answer.endswith(FLOATS)
+    else:
+        assert (outputs["y"]["data"], outputs["y"]["shape"]) == ([0, 1, 2, 3, 4, 5], [2, 3])
+
+
+def test_answers_that_kserves_client_reads(server: Server) -> None:
+    """It reads bodies where others read the status."""
+    for path, said in (("/v2/health/ready", {"ready": True}), ("/v2/health/live", {"live": True})):
+        status, headers, body = server.ask("GET", path)
+        assert (status, headers["content-type"], json.loads(body)) == (200, "application/json", said)
+
+
 # --- Mistakes ---------------------------------------------------------------------------------------------------------
 
 

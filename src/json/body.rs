@@ -18,8 +18,10 @@ use crate::signature::Signature;
 use crate::tensor::InputTensor;
 use jiter::Peek;
 
-/// The keys of envelopes; the last two are passed over.
-const KEYS: [&str; 6] = ["instances", "inputs", "outputs", "id", "parameters", "signature_name"];
+/// The keys of envelopes. The last three are passed over: who is asked is the server's affair, though some clients say it as
+/// well.
+const KEYS: [&str; 8] =
+    ["instances", "inputs", "outputs", "id", "parameters", "signature_name", "model_name", "model_version"];
 
 /// How the rows came, and so how the answer goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,9 +33,10 @@ enum Key {
     Outputs,
     SharedMemory,
     Classification,
+    ContentType,
 }
 
-const KEYS: [(&str, Key); 7] = [
+const KEYS: [(&str, Key); 8] = [
     ("binary_data_size", Key::Size),
     ("binary_data", Key::Output),
     ("binary_data_output", Key::Outputs),
@@ -43,6 +44,7 @@ const KEYS: [(&str, Key); 7] = [
     ("shared_memory_byte_size", Key::SharedMemory),
     ("shared_memory_offset", Key::SharedMemory),
     ("classification", Key::Classification),
+    ("content_type", Key::ContentType),
 ];
 
 /// Reads parameters. Those that are not known are passed over, as the protocol wants it.
@@ -68,6 +70,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Parameters> {
                     return Err(reader.error(problem, "ask for the output as it is, and look for the largest there"));
                 }
                 (Key::Classification, _) => {}
+                // MLServer's name for what the elements are. All but this one leave them what they are.
+                (Key::ContentType, Peek::String) => {
+                    if reader.text("`content_type`")?.split(';').next() == Some("base64") {
+                        let problem = "got the parameter `content_type` base64: texts are taken as they are";
+                        return Err(
+                            reader.error(problem, "send the texts themselves, or bytes of UTF-8 as binary data")
+                        );
+                    }
+                }
+                (Key::ContentType, _) => reader.skip()?,
                 (key, Peek::False) => {
                     reader.skip()?;
                     parameters.note(key, Place::Text);
@@ -102,7 +114,7 @@ impl Parameters {
         match key {
             Key::Output => self.output = Some(place),
             Key::Outputs => self.outputs = Some(place),
-            Key::Size | Key::SharedMemory | Key::Classification => {}
+            Key::Size | Key::SharedMemory | Key::Classification | Key::ContentType => {}
         }
     }
 }

@@ -73,7 +73,7 @@ fn body(kind: &str, text: &[u8], features: Option<&[String]>) -> Result<String, 
 #[allow(clippy::too_many_lines)]
 fn bodies_are_read() {
     let names = ["p".to_owned(), "q".to_owned()];
-    let cases: [(&str, bool, &str, &str); 52] = [
+    let cases: [(&str, bool, &str, &str); 53] = [
         ("matrix", false, "[[1, 2.5], [3, -4e1]]", "Rows 2: x[2, 2] [1.0, 2.5, 3.0, -40.0]"),
         ("matrix", false, " [ ] ", "Rows 0: x[0, 2] []"),
         ("matrix", false, "[1, 2]", "Row 1: x[1, 2] [1.0, 2.0]"),
@@ -129,6 +129,12 @@ fn bodies_are_read() {
             false,
             r#"{"signature_name": "s", "parameters": {"a": [1, {}]}, "instances": [{"x": [1, 2]}], "id": 7}"#,
             "Instances 1: x[1, 2] [1.0, 2.0]",
+        ),
+        (
+            "matrix",
+            false,
+            r#"{"id": "1", "model_name": "m", "model_version": null, "inputs": [[1, 2]]}"#,
+            "Columns 1: x[1, 2] [1.0, 2.0]",
         ),
         (
             "mixed",
@@ -338,6 +344,11 @@ fn bad_bodies_are_refused() {
             "matrix",
             r#"{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "parameters": {"shared_memory_region": "r"}}]}"#,
             "`shared_memory_region`: tensors in shared memory",
+        ),
+        (
+            "text",
+            r#"{"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": ["YQ=="], "parameters": {"content_type": "base64"}}]}"#,
+            "`content_type` base64: texts are taken as they are",
         ),
         (
             "matrix",
