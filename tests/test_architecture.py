@@ -168,7 +168,7 @@ UNSAFE = {
     "engine/ort/run.rs": "calls the C API",
     "fork.rs": "registers a handler for forks",
     "py/array.rs": "reads and makes NumPy's arrays in place",
-    "tensor.rs": "carries memory of the caller to the engine",
+    "tensor/memory.rs": "carries memory of the caller to the engine",
     "trees/instructions.rs": "calls what is compiled for instructions that this processor has",
     "trees/kernels/avx2.rs": "loads and stores vectors",
     "trees/kernels/avx512.rs": "loads and stores vectors",

@@ -13,6 +13,8 @@ const MOST_DIMS: usize = 32;
 const MOST_SLOTS: usize = 1024;
 /// Bytes to begin with: a row of the usual size.
 const FIRST_BYTES: usize = 256;
+/// The same where a row is one value: what needs no memory elsewhere.
+const FIRST_SCALARS: usize = 16;
 
 /// Builds one input.
 ///
@@ -25,14 +27,14 @@ pub(crate) struct Column<'a> {
     /// Names of the elements of a row `[k]`, for errors.
     names: &'a [String],
     /// Sizes of the axes as far as they are known; their number is the rank once `has_rank`.
-    sizes: SmallVec<[Option<usize>; 6]>,
+    sizes: SmallVec<[Option<usize>; 3]>,
     has_rank: bool,
     /// The caller said the sizes.
     is_sized: bool,
     /// Elements of a row where all rows are in one list.
     flat_row: Option<usize>,
     /// Complete elements along each open axis.
-    counts: SmallVec<[usize; 6]>,
+    counts: SmallVec<[usize; 3]>,
     /// Lists that are open when a value begins: 1 if rows are counted from outside.
     base: usize,
     /// Where the elements of a row that comes by name are, and the texts among them.
@@ -99,7 +101,7 @@ impl<'a> Column<'a> {
     /// Names the elements of a row, of which there have to be as many; `None` if rows are not `[k]`.
     pub(crate) fn name_elements(&mut self, names: &'a [String]) -> Option<()> {
         if !self.has_rank {
-            (self.sizes, self.has_rank) = (SmallVec::from_slice(&[None, None]), true);
+            (self.sizes, self.has_rank) = (SmallVec::from_slice(&[None; 2]), true);
         }
         let [_, size] = self.sizes[..] else { return None };
         if size.is_some_and(|size| size != names.len()) {
@@ -134,7 +136,7 @@ impl<'a> Column<'a> {
     #[inline]
     pub(crate) fn scalar(&mut self, scalar: Scalar<'_>) -> Result<()> {
         let depth = self.counts.len();
-        if depth != self.sizes.len() || !self.has_rank {
+        if (depth != self.sizes.len() && !(depth == 1 && self.is_single())) || !self.has_rank {
             self.check_scalar_depth(depth, scalar)?;
         }
         if let Err(misfit) = self.write(scalar) {
@@ -327,7 +329,7 @@ impl<'a> Column<'a> {
     }
 
     /// The rows that were told, as an input.
-    pub(crate) fn finish(mut self) -> Result<InputTensor> {
+    pub(crate) fn finish(&mut self) -> Result<InputTensor> {
         let dims = self.signature.inputs()[self.index].dims();
         let mut shape: Shape = if self.base == 1 && dims.is_some_and(<[Dim]>::is_empty) {
             if self.rows() != 1 {
@@ -353,8 +355,11 @@ impl<'a> Column<'a> {
             }
         }
         self.bytes.truncate(self.end);
-        let elements =
-            if self.dtype == DType::String { Elements::Strings(self.strings) } else { Elements::Owned(self.bytes) };
+        let elements = if self.dtype == DType::String {
+            Elements::Strings(std::mem::take(&mut self.strings))
+        } else {
+            Elements::Owned(std::mem::take(&mut self.bytes))
+        };
         Ok(InputTensor { index: self.index, shape, elements })
     }
 
@@ -386,7 +391,8 @@ impl<'a> Column<'a> {
     fn make_room(&mut self, more: usize) {
         let (have, need) = (self.bytes.as_bytes().len(), self.end + more);
         if need > have {
-            self.bytes.grow((need - have).max(have).max(FIRST_BYTES));
+            let first = if self.is_scalar_row() { FIRST_SCALARS } else { FIRST_BYTES };
+            self.bytes.grow((need - have).max(have).max(first));
         }
     }
 

@@ -9,7 +9,7 @@ mod names;
 
 pub use cell::Scalar;
 pub(crate) use column::Column;
-use names::Names;
+use names::{Named, Names};
 
 use crate::error::{Error, ErrorKind, Result, list_names, nearest};
 use crate::signature::Signature;
@@ -32,7 +32,7 @@ pub struct RowsBuilder<'a> {
     /// By input; those that no row has named yet are empty.
     columns: Vec<Option<Column<'a>>>,
     /// The inputs that a list or scalar means: the required ones, or all if none is.
-    positional: Vec<usize>,
+    positional: &'a [usize],
     place: Place,
     rows: usize,
     /// How many rows there may be.
@@ -69,17 +69,14 @@ impl<'a> RowsBuilder<'a> {
     /// `features` names the columns of the one required input `[N, k]`.
     pub fn new(signature: &'a Signature, features: Option<&'a [String]>) -> Result<Self> {
         let count = signature.inputs().len();
-        let mut positional: Vec<usize> = (0..count).filter(|index| signature.inputs()[*index].required).collect();
-        if positional.is_empty() {
-            positional = (0..count).collect();
-        }
+        let positional = signature.positional();
         let mut columns: Vec<Option<Column<'a>>> = (0..count).map(|_| None).collect();
-        if let [sole] = positional[..] {
+        if let [sole] = *positional {
             columns[sole] = Some(Column::of_rows(signature, sole)?);
         }
         let features = features.unwrap_or_default();
         if !features.is_empty() {
-            let sole = if let [sole] = positional[..] { columns[sole].as_mut() } else { None };
+            let sole = if let [sole] = *positional { columns[sole].as_mut() } else { None };
             if sole.and_then(|column| column.name_elements(features)).is_none() {
                 return Err(unfit_features(signature, features));
             }
@@ -121,7 +118,7 @@ impl<'a> RowsBuilder<'a> {
     }
 
     fn sole(&self) -> Option<&Column<'a>> {
-        match self.positional[..] {
+        match *self.positional {
             [sole] => self.columns[sole].as_ref(),
             _ => None,
         }
@@ -150,7 +147,7 @@ impl<'a> RowsBuilder<'a> {
             Place::Sole(index) => self.column(index)?.scalar(scalar),
             Place::Feature(slot) => {
                 self.place = Place::Features;
-                match self.positional[..] {
+                match *self.positional {
                     [sole] => self.column(sole)?.put(slot, scalar),
                     _ => Err(misplaced(self.signature)),
                 }
@@ -201,7 +198,7 @@ impl<'a> RowsBuilder<'a> {
     }
 
     fn scalar_row(&mut self, scalar: Scalar<'_>) -> Result<()> {
-        let [sole] = self.positional[..] else {
+        let [sole] = *self.positional else {
             return Err(self.unfit_row(&scalar.to_string()));
         };
         self.column(sole)?.scalar(scalar)?;
@@ -214,7 +211,7 @@ impl<'a> RowsBuilder<'a> {
     /// which finds its fault and place.
     #[inline]
     pub fn float_row(&mut self, count: usize, values: impl Iterator<Item = Option<f64>>) -> Result<bool> {
-        let (Place::Between, [sole]) = (self.place, &self.positional[..]) else { return Ok(false) };
+        let (Place::Between, [sole]) = (self.place, self.positional) else { return Ok(false) };
         if !self.columns[*sole].as_mut().is_some_and(|column| column.float_row(count, values)) {
             return Ok(false);
         }
@@ -252,7 +249,7 @@ impl<'a> RowsBuilder<'a> {
     pub fn begin_list(&mut self) -> Result<()> {
         match self.place {
             Place::Between => {
-                if let [sole] = self.positional[..] {
+                if let [sole] = *self.positional {
                     self.place = Place::Sole(sole);
                     return self.column(sole)?.begin_list();
                 }
@@ -349,17 +346,16 @@ impl<'a> RowsBuilder<'a> {
             self.seen.0.clear();
             self.seen.0.resize(self.features.len(), false);
             self.seen.1 = 0;
-            if let [sole] = self.positional[..] {
+            if let [sole] = *self.positional {
                 self.column(sole)?.begin_slots();
             }
-            let features = self.features;
-            self.feature_names.get_or_insert_with(|| Names::new(features.iter().map(String::as_str))).restart();
+            let (named, order) = (Named::Features(self.features), self.signature.feature_order());
+            self.feature_names.get_or_insert_with(|| Names::new(named, order)).restart();
             return self.feature(name);
         }
         self.place = Place::Inputs;
-        let signature = self.signature;
-        let names = || signature.inputs().iter().map(|port| port.name.as_str());
-        self.input_names.get_or_insert_with(|| Names::new(names())).restart();
+        let (named, order) = (Named::Inputs(self.signature.inputs()), self.signature.input_order());
+        self.input_names.get_or_insert_with(|| Names::new(named, order)).restart();
         self.input(name)
     }
 
@@ -396,7 +392,7 @@ impl<'a> RowsBuilder<'a> {
                     let missing: Vec<&str> = named.filter(|(_, seen)| !**seen).map(|(name, _)| name.as_str()).collect();
                     return Err(self.missing("feature", &missing));
                 }
-                if let [sole] = self.positional[..] {
+                if let [sole] = *self.positional {
                     self.column(sole)?.end_slots();
                 }
                 self.end_row()
@@ -453,7 +449,11 @@ impl<'a> RowsBuilder<'a> {
                 }
             }
         }
-        self.columns.into_iter().flatten().map(Column::finish).collect()
+        let mut inputs = Vec::with_capacity(self.columns.len());
+        for column in self.columns.iter_mut().flatten() {
+            inputs.push(column.finish()?);
+        }
+        Ok(inputs)
     }
 
     #[cold]

@@ -1,9 +1,12 @@
 //! Names, dtypes and shapes of a model, and checking what a caller passes against them.
 
+mod order;
+
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind, Result, list_names, nearest};
 use crate::tensor::{DType, InputTensor, Shape};
+pub use order::Order;
 
 /// How many names an error message lists.
 const NAMES_SHOWN: usize = 12;
@@ -100,13 +103,47 @@ pub struct Signature {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     output_dims: Vec<Option<Vec<DimSource>>>,
+    positional: Vec<usize>,
+    input_order: Order,
+    feature_order: Order,
 }
+
+/// For more features than this, each call finds out for itself in which order they come.
+const MOST_ORDERED: usize = 4096;
 
 impl Signature {
     /// `model` names the model in errors.
     pub fn new(model: impl Into<String>, inputs: Vec<Port>, outputs: Vec<Port>) -> Self {
         let output_dims = outputs.iter().map(|output| dim_sources(output, &inputs)).collect();
-        Self { model: model.into(), inputs, outputs, output_dims }
+        let mut positional: Vec<usize> = (0..inputs.len()).filter(|index| inputs[*index].required).collect();
+        if positional.is_empty() {
+            positional = (0..inputs.len()).collect();
+        }
+        let columns = match positional[..] {
+            [sole] => match inputs[sole].dims() {
+                Some([_, Dim::Fixed(columns)]) => usize::try_from(*columns).unwrap_or(0),
+                _ => 0,
+            },
+            _ => 0,
+        };
+        let input_order = Order::new(inputs.len());
+        let feature_order = Order::new(if columns <= MOST_ORDERED { columns } else { 0 });
+        Self { model: model.into(), inputs, outputs, output_dims, positional, input_order, feature_order }
+    }
+
+    /// The inputs that a list or scalar means: the required ones, or all if none is.
+    pub fn positional(&self) -> &[usize] {
+        &self.positional
+    }
+
+    /// In which order callers name the inputs.
+    pub fn input_order(&self) -> &Order {
+        &self.input_order
+    }
+
+    /// In which order callers name the features of the one matrix, if their number is known.
+    pub fn feature_order(&self) -> &Order {
+        &self.feature_order
     }
 
     /// The inputs, in the model's order.
@@ -201,6 +238,9 @@ impl Signature {
 
     /// Checks that every required input is among `given`.
     pub fn check_complete(&self, given: &[InputTensor]) -> Result<()> {
+        if given.len() == self.inputs.len() && given.iter().enumerate().all(|(index, tensor)| tensor.index == index) {
+            return Ok(());
+        }
         let missing = |index: &usize| self.inputs[*index].required && given.iter().all(|tensor| tensor.index != *index);
         let missing: Vec<&str> =
             (0..self.inputs.len()).filter(missing).map(|index| self.inputs[index].name.as_str()).collect();

@@ -1,10 +1,16 @@
 //! Tensors without static types: views of the caller's memory and values the engine made.
 
+mod memory;
+mod strings;
+
 use std::fmt;
 use std::ops::Range;
-use std::ptr::NonNull;
 
 use smallvec::SmallVec;
+
+pub(crate) use memory::Number;
+pub use memory::{Buffer, RawData};
+pub use strings::Strings;
 
 /// Dimensions of a tensor; inline for the usual ranks, so a call does not allocate.
 pub type Shape = SmallVec<[i64; 6]>;
@@ -72,233 +78,6 @@ pub fn element_count(shape: &[i64]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))
 }
 
-/// Many strings in one allocation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Strings {
-    text: String,
-    ends: Vec<usize>,
-}
-
-impl Strings {
-    /// Room for `count` strings.
-    pub fn with_capacity(count: usize) -> Self {
-        Self { text: String::new(), ends: Vec::with_capacity(count) }
-    }
-
-    /// Appends one.
-    pub fn push(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.ends.push(self.text.len());
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// Those of a range of positions, copied; those beyond the end are left out.
-    #[must_use]
-    pub fn part(&self, range: Range<usize>) -> Self {
-        let ends = self.ends.get(range.start..range.end.min(self.ends.len())).unwrap_or_default();
-        let start = range.start.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        let end = ends.last().copied().unwrap_or(start);
-        Self { text: self.text[start..end].to_owned(), ends: ends.iter().map(|end| end - start).collect() }
-    }
-
-    /// Appends all of `more`.
-    pub fn append(&mut self, more: &Self) {
-        let before = self.text.len();
-        self.text.push_str(&more.text);
-        self.ends.extend(more.ends.iter().map(|end| before + end));
-    }
-
-    /// Them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
-    }
-}
-
-impl<'a> FromIterator<&'a str> for Strings {
-    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
-        let mut strings = Self::default();
-        for text in texts {
-            strings.push(text);
-        }
-        strings
-    }
-}
-
-/// Numbers without padding, for which any bytes stand.
-pub(crate) trait Number: Copy + Default + sealed::Sealed {}
-impl Number for f32 {}
-impl Number for f64 {}
-impl Number for i32 {}
-impl Number for i64 {}
-
-mod sealed {
-    /// Keeps [`super::Number`] to the types for which it is true.
-    pub(crate) trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
-    impl Sealed for i32 {}
-    impl Sealed for i64 {}
-}
-
-/// Plain elements that somebody else owns.
-#[derive(Debug, Clone, Copy)]
-pub struct RawData {
-    pointer: NonNull<u8>,
-    bytes: usize,
-}
-
-impl RawData {
-    /// Borrows memory without tying it to a lifetime, because its owner is a Python object.
-    ///
-    /// # Safety
-    /// `pointer` is valid for reads of `bytes` bytes, and aligned for the element type it is used with, until the last use
-    /// of this value; for outputs it is valid for writes as well and nobody else looks at it meanwhile.
-    #[allow(unsafe_code)]
-    pub unsafe fn new(pointer: NonNull<u8>, bytes: usize) -> Self {
-        Self { pointer, bytes }
-    }
-
-    /// Its first byte.
-    pub fn pointer(self) -> NonNull<u8> {
-        self.pointer
-    }
-
-    /// Its size.
-    pub fn bytes(self) -> usize {
-        self.bytes
-    }
-
-    /// `bytes` bytes from `start` on, or `None` if they are not all in it.
-    #[allow(unsafe_code)]
-    pub fn part(self, start: usize, bytes: usize) -> Option<Self> {
-        let end = start.checked_add(bytes)?;
-        // SAFETY: the part lies within memory that is valid by the contract of `new`.
-        (end <= self.bytes).then(|| Self { pointer: unsafe { self.pointer.add(start) }, bytes })
-    }
-
-    /// Copies `bytes` to an output's memory; says whether they are just as many.
-    #[allow(unsafe_code)]
-    pub(crate) fn copy_from(self, bytes: &[u8]) -> bool {
-        if bytes.len() != self.bytes {
-            return false;
-        }
-        // SAFETY: by the contract of `new`, an output's memory is valid for writes and nobody else looks at it, so that it
-        // does not overlap `bytes`.
-        unsafe { self.pointer.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        true
-    }
-
-    /// Copies an input's memory to `bytes`; says whether they are just as many.
-    #[allow(unsafe_code)]
-    pub(crate) fn copy_to(self, bytes: &mut [u8]) -> bool {
-        if bytes.len() != self.bytes {
-            return false;
-        }
-        // SAFETY: by the contract of `new` the memory is valid for reads, and `bytes` is borrowed alone.
-        unsafe { self.pointer.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
-        true
-    }
-
-    /// Copies numbers that begin at the element `start` of an input's memory; says whether they are all there.
-    #[allow(unsafe_code)]
-    pub(crate) fn read<T: Number>(self, start: usize, to: &mut [T]) -> bool {
-        let place = start.checked_mul(size_of::<T>()).and_then(|start| self.part(start, size_of_val(to)));
-        let Some(Self { pointer, .. }) = place else { return false };
-        // SAFETY: the part is valid for reads by the contract of `new` and as long as `to`, which is borrowed alone; any
-        // bytes are a number.
-        unsafe { pointer.as_ptr().copy_to_nonoverlapping(to.as_mut_ptr().cast(), size_of_val(to)) };
-        true
-    }
-
-    /// Copies numbers to an output's memory, to begin at its element `start`; says whether there is room for all of them.
-    #[allow(unsafe_code)]
-    pub(crate) fn write<T: Number>(self, start: usize, from: &[T]) -> bool {
-        let place = start.checked_mul(size_of::<T>()).and_then(|start| self.part(start, size_of_val(from)));
-        let Some(Self { pointer, .. }) = place else { return false };
-        // SAFETY: the part is valid for writes by the contract of `new`, as long as `from`, and nobody else looks at it.
-        unsafe { pointer.as_ptr().copy_from_nonoverlapping(from.as_ptr().cast(), size_of_val(from)) };
-        true
-    }
-
-    /// Sets every byte of an output's memory.
-    #[allow(unsafe_code)]
-    pub(crate) fn fill(self, byte: u8) {
-        // SAFETY: by the contract of `new`, an output's memory is valid for writes and nobody else looks at it.
-        unsafe { self.pointer.as_ptr().write_bytes(byte, self.bytes) };
-    }
-
-    /// Whether every byte of an output's memory, all of which was set before, is `byte`.
-    #[allow(unsafe_code)]
-    pub(crate) fn is_filled(self, byte: u8) -> bool {
-        // SAFETY: by the contract of `new` the memory is valid for reads, and `fill` has initialised it.
-        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.bytes) }.iter().all(|found| *found == byte)
-    }
-}
-
-#[allow(unsafe_code)]
-// SAFETY: by the contract of `new` the memory stays valid whichever thread uses it, and outputs are not shared.
-unsafe impl Send for RawData {}
-#[allow(unsafe_code)]
-// SAFETY: as above; inputs are only read.
-unsafe impl Sync for RawData {}
-
-/// Plain elements in memory of our own, aligned for every dtype.
-#[derive(Debug, Clone, Default)]
-pub struct Buffer {
-    words: Vec<u64>,
-    bytes: usize,
-}
-
-impl Buffer {
-    /// This many bytes, all zero.
-    pub fn zeroed(bytes: usize) -> Self {
-        Self { words: vec![0; bytes.div_ceil(size_of::<u64>())], bytes }
-    }
-
-    /// The elements as bytes, in row-major order and native endianness.
-    #[allow(unsafe_code)]
-    pub fn as_bytes(&self) -> &[u8] {
-        // SAFETY: the words are initialised memory of at least `bytes` bytes, and every bit pattern is a byte.
-        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.bytes) }
-    }
-
-    /// The elements as bytes to write.
-    #[allow(unsafe_code)]
-    pub fn as_bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `as_bytes`, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), self.bytes) }
-    }
-
-    /// Makes room for `more` bytes at the end, zero, and gives them to be written.
-    pub fn grow(&mut self, more: usize) -> &mut [u8] {
-        let start = self.bytes;
-        self.bytes += more;
-        self.words.resize(self.bytes.div_ceil(size_of::<u64>()), 0);
-        &mut self.as_bytes_mut()[start..]
-    }
-
-    /// Keeps the first `bytes` bytes.
-    pub fn truncate(&mut self, bytes: usize) {
-        if bytes < self.bytes {
-            // Growing hands out zeros, also in the last word.
-            let word_end = bytes.next_multiple_of(size_of::<u64>()).min(self.bytes);
-            self.as_bytes_mut()[bytes..word_end].fill(0);
-            self.bytes = bytes;
-            self.words.truncate(bytes.div_ceil(size_of::<u64>()));
-        }
-    }
-}
-
 /// The elements of an input.
 #[derive(Debug)]
 pub enum Elements {
@@ -311,16 +90,11 @@ pub enum Elements {
 }
 
 impl Elements {
-    /// Where plain elements lie, valid while these elements live; `None` for text.
-    #[allow(unsafe_code)]
+    /// Where plain elements lie, valid while these elements live and stay where they are; `None` for text.
     pub fn raw(&self) -> Option<RawData> {
         match self {
             Self::Raw(data) => Some(*data),
-            Self::Owned(buffer) => {
-                let pointer = NonNull::from(buffer.as_bytes()).cast();
-                // SAFETY: the buffer owns these bytes and is aligned to 8, enough for every dtype. Inputs are only read.
-                Some(unsafe { RawData::new(pointer, buffer.bytes) })
-            }
+            Self::Owned(buffer) => Some(buffer.raw()),
             Self::Strings(_) => None,
         }
     }
