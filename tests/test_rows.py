@@ -7,6 +7,7 @@ import collections
 import decimal
 import enum
 import fractions
+import json
 import math
 import struct
 import threading
@@ -265,6 +266,60 @@ def test_random_rows_of_several_inputs_are_the_same_as_arrays(rows: list[tuple[f
     assert_same(model.predict_rows(rows, method="run"), expected)
     named = [dict(zip(dtypes, row, strict=True)) for row in rows]
     assert_same(model.predict_rows(named, method="run"), expected)
+
+
+ODD = st.one_of(st.none(), st.just([1.0]), st.just(2**70), st.text(max_size=2), st.floats(), st.booleans())
+NAMED_VALUES = {
+    "amount": st.floats(width=32) | st.integers(-5, 5) | ODD,
+    "hour": st.integers(-(2**31), 2**31 - 1),
+    "flag": st.booleans(),
+    "merchant": st.text(max_size=3),
+}
+
+
+@st.composite
+def named_rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows of `multi_dtype`, most of them right, their names in any order."""
+    names = draw(st.permutations(list(NAMED_VALUES)))
+    rows = draw(st.lists(st.fixed_dictionaries({name: NAMED_VALUES[name] for name in names}), max_size=3))
+    if rows and draw(st.integers(0, 3)) == 0:
+        row = rows[draw(st.integers(0, len(rows) - 1))]
+        name = draw(st.sampled_from([*names, "other"]))
+        if draw(st.booleans()):
+            row.pop(name, None)
+        else:
+            row[name] = draw(ODD)
+    return rows
+
+
+@given(named_rows())
+def test_rows_of_names_are_the_same_however_they_come(rows: list[dict[str, Any]]) -> None:
+    """Lists of dicts and of objects are read in a shorter way than other iterables, as long as nothing is wrong."""
+
+    def outcome(call: Callable[[], Any]) -> Any:
+        try:
+            return bits(call())
+        except gp.InputError as error:
+            return type(error), str(error)
+
+    model = gp.load(models.multi_dtype())
+    told = outcome(lambda: model.predict_rows(iter(rows), method="run"))
+    assert outcome(lambda: model.predict_rows(rows, method="run")) == told
+    # The other order of names makes no difference, nor do bodies.
+    texts = json.dumps(rows), json.dumps([dict(reversed(row.items())) for row in rows])
+    bodies = [outcome(lambda text=text: model.predict_json(text, method="run")) for text in texts]
+    whole = outcome(lambda: model.predict_json(f'{{"instances": {texts[0]}}}', method="run"))
+    if not isinstance(told, dict):
+        assert whole == bodies[0]
+        return
+    assert bodies[0] == bodies[1]
+    answers = json.loads(bodies[0][1])
+    assert json.loads(whole[1]) == {"predictions": answers}
+    told = model.predict_rows(rows, method="run")
+    assert [answer["merchant_out"] for answer in answers] == told["merchant_out"]
+    scores = np.array([answer["score"] for answer in answers], np.float32)
+    expected = np.array(told["score"], np.float32)
+    np.testing.assert_array_equal(scores, np.where(np.isfinite(expected), expected, np.nan))
 
 
 def one_probability(dtype: str) -> bytes:

@@ -13,7 +13,7 @@ use super::parameters::{self, Place};
 use super::protocol::{self, Wanted};
 use super::reader::Reader;
 use crate::error::{Error, ErrorKind, Result};
-use crate::rows::{Column, RowsBuilder, too_many};
+use crate::rows::{Column, Records, RowsBuilder, too_many};
 use crate::signature::Signature;
 use crate::tensor::InputTensor;
 use jiter::Peek;
@@ -70,22 +70,50 @@ pub(super) fn read_with(
     most: usize,
 ) -> Result<Body> {
     let mut reader = Reader::new(text, binary, signature.model())?;
-    let rows = RowsBuilder::new(signature, features)?.at_most(most);
+    let target = Target { signature, features, most };
     let body = match reader.peek()? {
-        Peek::Array => bare_list(&mut reader, rows)?,
+        Peek::Array => bare_list(&mut reader, target)?,
         Peek::Object => {
-            let is_envelope = is_envelope(&mut reader.fork(), &rows)?;
-            if is_envelope {
-                envelope(&mut reader, rows, signature)?
-            } else {
-                one_row(&mut reader, Peek::Object, rows)?
-            }
+            let is_envelope = is_envelope(&mut reader.fork(), target)?;
+            if is_envelope { envelope(&mut reader, target)? } else { one_row(&mut reader, Peek::Object, target)? }
         }
-        peek => one_row(&mut reader, peek, rows)?,
+        peek => one_row(&mut reader, peek, target)?,
     };
     reader.end()?;
     // Rows of whole tensors are not counted one by one.
     if body.rows > most { Err(too_many(signature.model(), Some(body.rows), most)) } else { Ok(body) }
+}
+
+/// What rows are read for.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    signature: &'a Signature,
+    features: Option<&'a [String]>,
+    most: usize,
+}
+
+impl<'a> Target<'a> {
+    fn builder(self) -> Result<RowsBuilder<'a>> {
+        Ok(RowsBuilder::new(self.signature, self.features)?.at_most(self.most))
+    }
+
+    /// The inputs and their number of rows, and the reader behind them, if all rows are objects with one value for each
+    /// input. Of a list, the first row comes next.
+    fn records<'b>(self, reader: &Reader<'b>, is_list: bool) -> Option<(Vec<InputTensor>, usize, Reader<'b>)> {
+        let mut records = Records::new(self.signature)?;
+        let mut ahead = reader.fork();
+        if !ahead.records(is_list, self.most, &mut records) {
+            return None;
+        }
+        let rows = records.rows();
+        Some((records.finish(), rows, ahead))
+    }
+
+    /// Whether a row or envelope can mean the name.
+    fn knows_name(self, name: &str) -> bool {
+        self.features.is_some_and(|features| features.iter().any(|known| known == name))
+            || self.signature.inputs().iter().any(|port| port.name == name)
+    }
 }
 
 fn built(rows: RowsBuilder<'_>, form: Form) -> Result<Body> {
@@ -93,20 +121,46 @@ fn built(rows: RowsBuilder<'_>, form: Form) -> Result<Body> {
     Ok(Body { inputs: rows.finish()?, form, rows: count })
 }
 
-fn one_row(reader: &mut Reader<'_>, peek: Peek, mut rows: RowsBuilder<'_>) -> Result<Body> {
+fn one_row(reader: &mut Reader<'_>, peek: Peek, target: Target<'_>) -> Result<Body> {
+    if peek == Peek::Object
+        && let Some((inputs, rows, behind)) = target.records(reader, false)
+    {
+        *reader = behind;
+        return Ok(Body { inputs, form: Form::Row, rows });
+    }
+    let mut rows = target.builder()?;
     reader.value(peek, &mut rows)?;
     built(rows, Form::Row)
 }
 
-fn bare_list(reader: &mut Reader<'_>, mut rows: RowsBuilder<'_>) -> Result<Body> {
+fn bare_list(reader: &mut Reader<'_>, target: Target<'_>) -> Result<Body> {
     let first = reader.first()?;
-    let is_row = first.is_some_and(|peek| !is_container(peek)) && !rows.takes_scalar_rows();
-    if is_row {
-        reader.list(first, &mut rows)?;
-        return built(rows, Form::Row);
+    let is_scalar = first.is_some_and(|peek| !is_container(peek));
+    if is_scalar {
+        let mut rows = target.builder()?;
+        if !rows.takes_scalar_rows() {
+            reader.list(first, &mut rows)?;
+            return built(rows, Form::Row);
+        }
+        rest_of_rows(reader, first, &mut rows)?;
+        return built(rows, Form::Rows);
     }
+    let (inputs, rows) = rows(reader, first, target)?;
+    Ok(Body { inputs, form: Form::Rows, rows })
+}
+
+/// The rows of a list that has been begun.
+fn rows(reader: &mut Reader<'_>, first: Option<Peek>, target: Target<'_>) -> Result<(Vec<InputTensor>, usize)> {
+    if first == Some(Peek::Object)
+        && let Some((inputs, rows, behind)) = target.records(reader, true)
+    {
+        *reader = behind;
+        return Ok((inputs, rows));
+    }
+    let mut rows = target.builder()?;
     rest_of_rows(reader, first, &mut rows)?;
-    built(rows, Form::Rows)
+    let count = rows.rows();
+    Ok((rows.finish()?, count))
 }
 
 fn rest_of_rows(reader: &mut Reader<'_>, first: Option<Peek>, rows: &mut RowsBuilder<'_>) -> Result<()> {
@@ -123,14 +177,14 @@ fn is_container(peek: Peek) -> bool {
 }
 
 /// Looks ahead as far as it takes to tell an envelope from a row.
-fn is_envelope(reader: &mut Reader<'_>, rows: &RowsBuilder<'_>) -> Result<bool> {
+fn is_envelope(reader: &mut Reader<'_>, target: Target<'_>) -> Result<bool> {
     let key = |name: &str| Ok(KEYS.iter().position(|key| *key == name));
     let mut has_rows = false;
     let mut next = reader.first_key(key)?;
     while let Some(key_index) = next {
         let Some(index) = key_index else { return Ok(false) };
         let holds_rows = index < 2;
-        if holds_rows && !rows.knows_name(KEYS[index]) {
+        if holds_rows && !target.knows_name(KEYS[index]) {
             return Ok(true);
         }
         if holds_rows {
@@ -167,30 +221,24 @@ enum Kind {
     Protocol,
 }
 
-fn envelope(reader: &mut Reader<'_>, rows: RowsBuilder<'_>, signature: &Signature) -> Result<Body> {
+fn envelope(reader: &mut Reader<'_>, target: Target<'_>) -> Result<Body> {
     let mut parts = Parts::default();
-    let mut rows = Some(rows);
-    let model = signature.model();
+    let model = target.signature.model();
     let mut next = reader.first_key(|name| key_index(name, model))?;
     while let Some(index) = next {
         if std::mem::replace(&mut parts.seen[index], true) {
             return Err(reader.error(format!("got the key `{}` twice", KEYS[index]), "give each key once"));
         }
-        match (KEYS[index], rows.take()) {
-            ("instances" | "inputs", None) => {
+        match KEYS[index] {
+            "instances" | "inputs" if parts.inputs.is_some() => {
                 return Err(reader.error("got both `instances` and `inputs`", "send one of them"));
             }
-            ("instances", Some(builder)) => parts.inputs = Some((instances(reader, builder)?, Kind::Instances)),
-            ("inputs", Some(builder)) => parts.inputs = Some(inputs(reader, builder, signature)?),
-            (key, unused) => {
-                rows = unused;
-                match key {
-                    "outputs" => parts.outputs = Some(protocol::outputs(reader)?),
-                    "id" if reader.peek()? == Peek::String => parts.id = Some(reader.text("`id`")?),
-                    "parameters" => parts.place = parameters::read(reader)?.outputs.unwrap_or_default(),
-                    _ => reader.skip()?,
-                }
-            }
+            "instances" => parts.inputs = Some((instances(reader, target)?, Kind::Instances)),
+            "inputs" => parts.inputs = Some(inputs(reader, target)?),
+            "outputs" => parts.outputs = Some(protocol::outputs(reader)?),
+            "id" if reader.peek()? == Peek::String => parts.id = Some(reader.text("`id`")?),
+            "parameters" => parts.place = parameters::read(reader)?.outputs.unwrap_or_default(),
+            _ => reader.skip()?,
         }
         next = reader.next_key(|name| key_index(name, model))?;
     }
@@ -222,28 +270,20 @@ fn key_index(name: &str, model: &str) -> Result<usize> {
     })
 }
 
-fn instances(reader: &mut Reader<'_>, mut rows: RowsBuilder<'_>) -> Result<Vec<InputTensor>> {
+fn instances(reader: &mut Reader<'_>, target: Target<'_>) -> Result<Vec<InputTensor>> {
     if reader.peek()? != Peek::Array {
         return Err(reader.error("got something else than a list for `instances`", "send a list of rows"));
     }
     let first = reader.first()?;
-    rest_of_rows(reader, first, &mut rows)?;
-    rows.finish()
+    rows(reader, first, target).map(|(inputs, _)| inputs)
 }
 
-fn inputs(
-    reader: &mut Reader<'_>,
-    mut rows: RowsBuilder<'_>,
-    signature: &Signature,
-) -> Result<(Vec<InputTensor>, Kind)> {
+fn inputs(reader: &mut Reader<'_>, target: Target<'_>) -> Result<(Vec<InputTensor>, Kind)> {
     match reader.peek()? {
-        Peek::Object => Ok((columns(reader, signature)?, Kind::Columns)),
+        Peek::Object => Ok((columns(reader, target.signature)?, Kind::Columns)),
         Peek::Array => match reader.first()? {
-            Some(Peek::Object) => Ok((protocol::tensors(reader, signature)?, Kind::Protocol)),
-            first => {
-                rest_of_rows(reader, first, &mut rows)?;
-                Ok((rows.finish()?, Kind::Columns))
-            }
+            Some(Peek::Object) => Ok((protocol::tensors(reader, target.signature)?, Kind::Protocol)),
+            first => rows(reader, first, target).map(|(inputs, _)| (inputs, Kind::Columns)),
         },
         _ => {
             let fix = "send a list of tensors, a list of rows, or an object from input name to values";

@@ -3,7 +3,7 @@
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, LinePosition, NumberAny, NumberInt, Peek};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::rows::{Column, RowsBuilder, Scalar};
+use crate::rows::{Column, Records, RowsBuilder, Scalar};
 
 /// What values are told to.
 pub(super) trait Sink {
@@ -91,6 +91,55 @@ impl Sink for Column<'_> {
 
     fn end_object(&mut self) -> Result<()> {
         Ok(())
+    }
+}
+
+impl Reader<'_> {
+    /// Tells rows that are objects of single values to `records`, from the first row of a list on or one row alone; `false`
+    /// if there is anything else, wherever: the reader is then of no more use.
+    pub(super) fn records(&mut self, is_list: bool, most: usize, records: &mut Records<'_>) -> bool {
+        loop {
+            if !self.record(records).unwrap_or(false) || records.rows() > most {
+                return false;
+            }
+            if !is_list {
+                return true;
+            }
+            match self.jiter.array_step() {
+                Ok(Some(Peek::Object)) => {}
+                Ok(None) => return true,
+                _ => return false,
+            }
+        }
+    }
+
+    fn record(&mut self, records: &mut Records<'_>) -> std::result::Result<bool, JiterError> {
+        let mut is_known = self.jiter.known_object()?.map(|name| records.key(name));
+        while let Some(true) = is_known {
+            let peek = self.jiter.peek()?;
+            let is_taken = match peek {
+                Peek::String => records.scalar(Scalar::Text(self.jiter.known_str()?)),
+                Peek::Null => {
+                    self.jiter.known_null()?;
+                    records.scalar(Scalar::Null)
+                }
+                Peek::True | Peek::False => {
+                    let value = self.jiter.known_bool(peek)?;
+                    records.scalar(Scalar::Bool(value))
+                }
+                _ if peek.is_num() => match self.jiter.known_number(peek)? {
+                    NumberAny::Float(value) if value.is_finite() => records.scalar(Scalar::Float(value)),
+                    NumberAny::Int(NumberInt::Int(value)) => records.scalar(Scalar::Int(value)),
+                    NumberAny::Float(_) => false,
+                },
+                _ => false,
+            };
+            if !is_taken {
+                return Ok(false);
+            }
+            is_known = self.jiter.next_key()?.map(|name| records.key(name));
+        }
+        Ok(is_known.is_none() && records.end_row())
     }
 }
 

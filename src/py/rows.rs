@@ -11,7 +11,7 @@ use super::error::GlowplugError;
 use super::scalar;
 use crate::error::{Error, ErrorKind};
 use crate::json::Terms;
-use crate::rows::{RowsBuilder, Scalar};
+use crate::rows::{Records, RowsBuilder, Scalar};
 use crate::signature::Signature;
 use crate::tensor::InputTensor;
 
@@ -26,6 +26,11 @@ pub(super) fn read(
     signature: &Signature,
     terms: &Terms<'_>,
 ) -> PyResult<Option<Vec<InputTensor>>> {
+    if let Some(records) = Records::new(signature)
+        && let Some(inputs) = read_records(rows, records, terms.most_rows)?
+    {
+        return Ok(Some(inputs));
+    }
     let features = terms.features;
     let builder = RowsBuilder::new(signature, features)?.at_most(terms.most_rows);
     let mut reader = Reader { builder, model: signature.model(), features, dicts: 0, keys: Vec::new() };
@@ -34,6 +39,55 @@ pub(super) fn read(
         return Ok(None);
     }
     Ok(Some(reader.builder.finish()?))
+}
+
+/// The inputs, if `rows` is a list of dicts with one value of Python's own types for each input: nothing of that runs code
+/// of Python's, and what is not taken can be read again.
+fn read_records(
+    rows: &Bound<'_, PyAny>,
+    mut records: Records<'_>,
+    most_rows: usize,
+) -> PyResult<Option<Vec<InputTensor>>> {
+    let Ok(rows) = rows.cast_exact::<PyList>() else { return Ok(None) };
+    let mut items = Items::List(rows, 0);
+    while let Some(row) = items.next() {
+        let row = row?;
+        let Ok(row) = row.cast_exact::<PyDict>() else { return Ok(None) };
+        if !take_record(row, &mut records).unwrap_or(false) || records.rows() > most_rows {
+            return Ok(None);
+        }
+        if records.rows().is_multiple_of(ROWS_UNINTERRUPTED) {
+            rows.py().check_signals()?;
+        }
+    }
+    Ok((records.rows() > 0).then(|| records.finish()))
+}
+
+fn take_record(row: &Bound<'_, PyDict>, records: &mut Records<'_>) -> PyResult<bool> {
+    // Not PyO3's own iterator of a dict, which panics if another thread adds a key meanwhile.
+    for name in row.try_iter()? {
+        let name = name?;
+        let Ok(text) = name.cast_exact::<PyString>() else { return Ok(false) };
+        if !text.to_str().is_ok_and(|text| records.key(text)) {
+            return Ok(false);
+        }
+        let Some(value) = row.get_item(&name)? else { return Ok(false) };
+        let is_taken = if let Ok(number) = value.cast_exact::<PyFloat>() {
+            records.scalar(Scalar::Float(number.value()))
+        } else if let Ok(text) = value.cast_exact::<PyString>() {
+            text.to_str().is_ok_and(|text| records.scalar(Scalar::Text(text)))
+        } else if let Ok(number) = value.cast_exact::<PyInt>() {
+            records.scalar(scalar::whole(number)?)
+        } else if let Ok(truth) = value.cast_exact::<PyBool>() {
+            records.scalar(Scalar::Bool(truth.is_true()))
+        } else {
+            value.is_none() && records.scalar(Scalar::Null)
+        };
+        if !is_taken {
+            return Ok(false);
+        }
+    }
+    Ok(records.end_row())
 }
 
 struct Reader<'a, 'py> {

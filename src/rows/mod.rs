@@ -6,10 +6,12 @@
 mod cell;
 mod column;
 mod names;
+mod records;
 
 pub use cell::Scalar;
 pub(crate) use column::Column;
 use names::{Named, Names};
+pub(crate) use records::Records;
 
 use crate::error::{Error, ErrorKind, Result, list_names, nearest};
 use crate::signature::Signature;
@@ -110,11 +112,6 @@ impl<'a> RowsBuilder<'a> {
     /// Whether a row of the model may be one scalar.
     pub fn takes_scalar_rows(&self) -> bool {
         self.sole().is_some_and(Column::is_scalar_row)
-    }
-
-    /// The names an object may have: features and inputs.
-    pub fn knows_name(&self, name: &str) -> bool {
-        self.features.iter().any(|known| known == name) || self.signature.inputs().iter().any(|port| port.name == name)
     }
 
     fn sole(&self) -> Option<&Column<'a>> {

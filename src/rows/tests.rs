@@ -76,7 +76,10 @@ fn built(ports: Vec<Port>, features: &[&str], rows: &[Value]) -> Result<Vec<Stri
         assert_eq!(builder.rows(), rows.len());
         builder.finish()
     };
-    let tensors = build().map_err(|error| error.to_string())?;
+    let built = build();
+    let taken = recorded(&signature, rows).filter(|_| features.is_empty() && !rows.is_empty());
+    assert!(taken.is_none() || built.is_ok(), "the short way takes what is wrong: {built:?}");
+    let tensors = built.map_err(|error| error.to_string())?;
     let shown = |tensor: &InputTensor| {
         let elements = match &tensor.elements {
             Elements::Owned(buffer) => match signature.inputs()[tensor.index].dtype() {
@@ -90,7 +93,66 @@ fn built(ports: Vec<Port>, features: &[&str], rows: &[Value]) -> Result<Vec<Stri
         };
         format!("{} {:?} {elements}", tensor.index, &tensor.shape[..])
     };
-    Ok(tensors.iter().map(shown).collect())
+    let shown = |tensors: &[InputTensor]| tensors.iter().map(shown).collect::<Vec<_>>();
+    let all = shown(&tensors);
+    assert!(taken.is_none_or(|taken| shown(&taken) == all), "the short way makes something else");
+    Ok(all)
+}
+
+/// The same, if these are rows of the plainest kind.
+fn recorded(signature: &Signature, rows: &[Value]) -> Option<Vec<InputTensor>> {
+    let mut records = Records::new(signature)?;
+    for row in rows {
+        let Object(values) = row else { return None };
+        for (name, value) in values {
+            let Value::One(scalar) = value else { return None };
+            (records.key(name) && records.scalar(*scalar)).then_some(())?;
+        }
+        records.end_row().then_some(())?;
+    }
+    assert_eq!(records.rows(), rows.len());
+    Some(records.finish())
+}
+
+#[test]
+fn records_are_rows_with_one_value_for_each_input() {
+    use DType::{Float32, Int64, String};
+    let columns = || vec![port("a", Float32, &[N, 1]), port("b", Int64, &[FREE]), port("c", String, &[N, 1])];
+    let row =
+        |a: Scalar<'static>, b: i64, c: &'static str| Object(vec![("a", Value::One(a)), ("b", int(b)), ("c", text(c))]);
+    let (good, null) = (row(Scalar::Float(0.5), 1, "x"), row(Scalar::Null, 2, ""));
+    let turned = Object(vec![("c", text("y")), ("a", int(3)), ("b", int(4))]);
+    let signature = Signature::new("m", columns(), vec![]);
+    for rows in [&[good, null, turned][..], &[row(Scalar::Bool(true), -1, "ä")]] {
+        assert!(recorded(&signature, rows).is_some());
+    }
+    let object = |values: Vec<(&'static str, Value)>| vec![Object(values)];
+    let others: [Vec<Value>; 7] = [
+        object(vec![]),
+        object(vec![("a", int(1)), ("b", int(1))]),
+        object(vec![("a", int(1)), ("b", int(1)), ("a", int(1))]),
+        object(vec![("a", int(1)), ("b", int(1)), ("d", text("x"))]),
+        object(vec![("a", ints(&[1])), ("b", int(1)), ("c", text("x"))]),
+        object(vec![("a", int(1)), ("b", Value::One(Scalar::Float(0.5))), ("c", text("x"))]),
+        object(vec![("a", int(1)), ("b", int(1)), ("c", int(1))]),
+    ];
+    for rows in &others {
+        assert!(recorded(&signature, rows).is_none());
+        let _ = built(columns(), &[], rows);
+    }
+    let with = |ports: Vec<Port>| Records::new(&Signature::new("m", ports, vec![])).is_some();
+    assert!(with(columns()));
+    let first = || port("a", Float32, &[N, 1]);
+    let unfit = [
+        vec![first()],
+        vec![first(), optional(port("b", Float32, &[N]))],
+        vec![first(), port("b", Float32, &[1])],
+        vec![first(), port("b", Float32, &[N, 2])],
+        vec![first(), any_rank("b")],
+    ];
+    for ports in unfit {
+        assert!(!with(ports));
+    }
 }
 
 fn numbers<T, const SIZE: usize>(bytes: &[u8], make: fn([u8; SIZE]) -> T) -> Vec<T> {

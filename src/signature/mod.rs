@@ -104,6 +104,7 @@ pub struct Signature {
     outputs: Vec<Port>,
     output_dims: Vec<Option<Vec<DimSource>>>,
     positional: Vec<usize>,
+    is_record: bool,
     input_order: Order,
     feature_order: Order,
 }
@@ -126,14 +127,24 @@ impl Signature {
             },
             _ => 0,
         };
+        let is_value = |port: &Port| match port.dims() {
+            Some([Dim::Symbol(_) | Dim::Unknown] | [Dim::Symbol(_) | Dim::Unknown, Dim::Fixed(1)]) => port.required,
+            _ => false,
+        };
+        let is_record = inputs.len() > 1 && inputs.iter().all(is_value);
         let input_order = Order::new(inputs.len());
         let feature_order = Order::new(if columns <= MOST_ORDERED { columns } else { 0 });
-        Self { model: model.into(), inputs, outputs, output_dims, positional, input_order, feature_order }
+        Self { model: model.into(), inputs, outputs, output_dims, positional, is_record, input_order, feature_order }
     }
 
     /// The inputs that a list or scalar means: the required ones, or all if none is.
     pub fn positional(&self) -> &[usize] {
         &self.positional
+    }
+
+    /// Whether a row has one value for each of several inputs, all of them required, and calls any number of rows.
+    pub fn is_record(&self) -> bool {
+        self.is_record
     }
 
     /// In which order callers name the inputs.

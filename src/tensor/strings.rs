@@ -66,4 +66,3 @@ impl<'a> FromIterator<&'a str> for Strings {
         strings
     }
 }
-
