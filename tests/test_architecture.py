@@ -218,7 +218,9 @@ def only_for_tests(sources: dict[str, str]) -> set[str]:
         folder = Path(name).parent if Path(name).stem in {"lib", "mod"} else Path(name).with_suffix("")
         for module in re.findall(r"#\[cfg\(test\)\]\s*(?:pub\S* )?mod (\w+);", code_of(text)):
             files |= {(folder / f"{module}.rs").as_posix(), (folder / module / "mod.rs").as_posix()}
-    return files & set(sources)
+    # And what such a module has in a folder of its own.
+    folders = tuple(f"{name.removesuffix('.rs')}/" for name in files & set(sources))
+    return files & set(sources) | {name for name in sources if name.startswith(folders)}
 
 
 ALL_RUST = {path.relative_to(RUST).as_posix(): path.read_text("utf-8") for path in sorted(RUST.rglob("*.rs"))}

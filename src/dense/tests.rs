@@ -84,6 +84,39 @@ fn products_are_chains_with_all_instructions() {
 }
 
 #[test]
+fn products_of_odd_numbers_are_chains_with_all_instructions() {
+    let odd =
+        [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40, -1e-40, 1e-45, f32::MAX, f32::MIN, 1e-30, 1.0];
+    let mut random = Random(4);
+    let mut many = |count: usize, part: usize| -> Vec<f32> {
+        let numbers = random.many(count);
+        numbers.iter().enumerate().map(|(at, number)| if at % part == 0 { odd[at * 7 % 12] } else { *number }).collect()
+    };
+    for (rows, depth, columns) in [(1, 9, 33), (5, 1, 16), (13, 40, 65), (25, 7, 31)] {
+        // So few that not all sums are NaN, and so many that some rows have nothing else.
+        for part in [1, 5, 61] {
+            let (left, matrix, bias) = (many(rows * depth, part), many(depth * columns, 2 * part), many(columns, 3));
+            let panels = packed(Packing::ByDepth, depth, columns, &matrix, &bias);
+            for (set, finish) in
+                Instructions::available().into_iter().flat_map(|set| [(set, Finish::Sum), (set, Finish::Relu)])
+            {
+                let mut got = vec![9.0; rows * columns];
+                let operand = Operand { numbers: &left, stride: depth, rows };
+                set.multiply(operand, &panels, 0..panels.count(), finish, &mut got, columns);
+                for (at, got) in got.iter().enumerate() {
+                    let weights = matrix.iter().copied().skip(at % columns).step_by(columns);
+                    let sum = chain(&left[at / columns * depth..][..depth], weights, bias[at % columns]);
+                    let expected = if finish == Finish::Relu { super::tile::relu(sum) } else { sum };
+                    // Which NaN it is depends on the order of operands.
+                    let same = got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan();
+                    assert!(same, "{set:?} {rows}×{depth}×{columns}: {got} {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn matrices_are_filled_again() {
     let mut random = Random(2);
     let mut panels = Panels::default();

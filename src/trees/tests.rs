@@ -1,3 +1,5 @@
+mod edges;
+
 use super::*;
 
 fn split(feature: u32, threshold: f64, rule: Rule, left: i32, right: i32) -> Split {
@@ -148,12 +150,12 @@ fn random_tree(random: &mut Random, leaves: usize, features: usize, has_sets: bo
     (splits, values, sets)
 }
 
-/// What the rules say, one node after the other.
-fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
+/// What the rules say, one node after the other. Numbers up to `zero` are zero, those from `least` on are categories.
+fn walk_plainly((splits, leaves, sets): &Table, row: &[f64], zero: f64, least: f64) -> f64 {
     let Some(mut split) = splits.first() else { return leaves[0] };
     loop {
         let value = row[split.feature as usize];
-        let value = if value.abs() <= ZERO { 0.0 } else { value };
+        let value = if value.abs() <= zero { 0.0 } else { value };
         let goes_left = match split.rule {
             Rule::MissingRight => value <= split.threshold,
             Rule::MissingLeft => value.is_nan() || value <= split.threshold,
@@ -164,7 +166,7 @@ fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
             Rule::Categories(set) | Rule::CategoriesOrMissing(set) => (0_u32..96).any(|category| {
                 let bits = sets[set as usize].get(category as usize / 32).copied().unwrap_or_default();
                 bits >> (category % 32) & 1 == 1
-                    && value > -1.0
+                    && value >= least
                     && (value.abs().trunc() - f64::from(category)).abs() < 0.5
             }),
         };
@@ -176,7 +178,7 @@ fn walk_plainly((splits, leaves, sets): &Table, row: &[f64]) -> f64 {
 }
 
 #[test]
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a few outputs; float32")]
+#[allow(clippy::cast_precision_loss, reason = "a few outputs")]
 fn every_kernel_gives_the_same_bits() {
     // (trees, leaves of the largest, features, outputs, sets, different thresholds)
     // The last ones have runs of trees that are one leaf each.
@@ -199,6 +201,8 @@ fn every_kernel_gives_the_same_bits() {
         (70, 1, 2, 1, false, 10),
         (600, 2, 2, 1, false, 10),
         (700, 1, 1, 2, false, 10),
+        (20_000, 3, 2, 1, false, 200),
+        (60, 30, 5_000, 1, false, 50),
     ];
     for (number, (trees, most, features, outputs, has_sets, kinds)) in cases.into_iter().enumerate() {
         let mut random = Random(number as u64);
@@ -217,48 +221,62 @@ fn every_kernel_gives_the_same_bits() {
             tables.push((table, to));
         }
         let ensemble = builder.finish().unwrap();
-        let count = MOST_ROWS + 75;
+        let count = if trees * features > 10_000 { 66 } else { MOST_ROWS + 75 };
         let mut value = |_| if random.below(4) == 0 { ODD[random.below(10)] } else { random.number(kinds * 2) };
-        let doubles: Vec<f64> = (0..count * features).map(&mut value).collect();
-        let floats: Vec<f32> = doubles.iter().map(|value| *value as f32).collect();
-        let rounded: Vec<f64> = floats.iter().map(|value| f64::from(*value)).collect();
-        for (rows, of, as_doubles) in
-            [(Rows::Doubles(&doubles), "float64", &doubles), (Rows::Floats(&floats), "float32", &rounded)]
-        {
-            let mut expected = vec![0.0; count * outputs];
-            for (row, scores) in as_doubles.chunks_exact(features).zip(expected.chunks_exact_mut(outputs)) {
-                for (table, to) in &tables {
-                    let leaf = walk_plainly(table, row);
-                    to.clone().for_each(|at| scores[at] += leaf * (1 + at) as f64);
-                }
+        let rows: Vec<f64> = (0..count * features).map(&mut value).collect();
+        check_kernels(&format!("case {number}"), &ensemble, &rows, &|row, scores| {
+            for (table, to) in &tables {
+                let leaf = walk_plainly(table, row, ZERO, (-1_f64).next_up());
+                to.clone().for_each(|at| scores[at] += leaf * (1 + at) as f64);
             }
-            let check = |how: &str, size: usize, score: &mut dyn FnMut(Rows<'_>, &mut [f64]) -> usize| {
-                let count = count.min(8 * size);
-                let (mut scores, mut done) = (vec![0.0; count * outputs], 0);
-                while done < count {
-                    let end = count.min(done + size);
-                    done += score(rows.after(done * features), &mut scores[done * outputs..end * outputs]);
-                }
-                let differs =
-                    scores.iter().zip(&expected).position(|(score, expected)| score.to_bits() != expected.to_bits());
-                assert_eq!(differs, None, "case {number}, {size} rows of {of} at once, {how}");
-            };
-            let blocks = ensemble.batches().map(|batches| &batches.blocks);
-            assert!(blocks.is_some() || most > 256, "blocks do all other models");
-            for size in [1, 3, 70, count] {
-                check("as usual", size, &mut |rows, scores| {
-                    ensemble.score(rows, scores);
-                    scores.len() / outputs
-                });
-                for how in Instructions::available() {
-                    let Some(blocks) = blocks else { continue };
-                    let columns = &ensemble.columns;
-                    let way = format!("blocks with {}", how.name());
-                    check(&way, size, &mut |rows, scores| blocks.add(how, columns, rows, scores));
-                    let Some(across) = Across::new(blocks, how).filter(|_| size < count) else { continue };
-                    let way = format!("across with {}", how.name());
-                    check(&way, size, &mut |rows, scores| across.add(how, blocks, columns, rows, scores));
-                }
+        });
+    }
+}
+
+/// Compares what each kernel makes of rows, a few or many at once, as float64 and as float32, with what `add` adds to a row's
+/// sums.
+#[allow(clippy::cast_possible_truncation, reason = "float32")]
+fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(&[f64], &mut [f64])) {
+    let (features, outputs) = (ensemble.features(), ensemble.outputs());
+    let count = doubles.len() / features;
+    let blocks = ensemble.batches().map(|batches| &batches.blocks);
+    // Without optimisation, a call of many trees takes long.
+    let calls = if ensemble.trees() > 10_000 { 2 } else { 8 };
+    let ways = Instructions::available();
+    let across: Vec<_> = ways.iter().filter_map(|how| Some((*how, Across::new(blocks?, *how)?))).collect();
+    let floats: Vec<f32> = doubles.iter().map(|value| *value as f32).collect();
+    let rounded: Vec<f64> = floats.iter().map(|value| f64::from(*value)).collect();
+    for (rows, of, as_doubles) in
+        [(Rows::Doubles(doubles), "float64", doubles), (Rows::Floats(&floats), "float32", &rounded)]
+    {
+        let mut expected = vec![0.0; count * outputs];
+        let sums = expected.chunks_exact_mut(outputs);
+        as_doubles.chunks_exact(features).zip(sums).for_each(|(row, sums)| add(row, sums));
+        let check = |how: &str, size: usize, score: &mut dyn FnMut(Rows<'_>, &mut [f64]) -> usize| {
+            let count = count.min(calls * size);
+            let (mut scores, mut done) = (vec![0.0; count * outputs], 0);
+            while done < count {
+                let end = count.min(done + size);
+                done += score(rows.after(done * features), &mut scores[done * outputs..end * outputs]);
+            }
+            let differs =
+                scores.iter().zip(&expected).position(|(score, expected)| score.to_bits() != expected.to_bits());
+            assert_eq!(differs, None, "{name}, {size} rows of {of} at once, {how}");
+        };
+        assert!(blocks.is_some() || ensemble.forest.most_leaves() > 256, "blocks do all other models");
+        for size in [1, 3, 70, count] {
+            check("as usual", size, &mut |rows, scores| {
+                ensemble.score(rows, scores);
+                scores.len() / outputs
+            });
+            for how in ways.iter().copied() {
+                let Some(blocks) = blocks else { continue };
+                let columns = &ensemble.columns;
+                let way = format!("blocks with {}", how.name());
+                check(&way, size, &mut |rows, scores| blocks.add(how, columns, rows, scores));
+                let Some(across) = across.iter().find(|(own, _)| *own == how && size < count) else { continue };
+                let (across, way) = (&across.1, format!("across with {}", how.name()));
+                check(&way, size, &mut |rows, scores| across.add(how, blocks, columns, rows, scores));
             }
         }
     }
