@@ -127,36 +127,44 @@ impl Across {
         values: &[S],
         scores: &mut [f64],
     ) {
-        let (features, outputs, ranker) = (blocks.features, blocks.outputs, T::ranker(blocks, columns));
-        let mut stands: SmallVec<[[u8; TILE]; FEW_GROUPS]> = SmallVec::new();
-        let count = TOGETHER.min(scores.len() / outputs);
-        stands.resize(self.groups * count, [0; TILE]);
+        let (features, outputs) = (blocks.features, blocks.outputs);
         let rows = &rows[..scores.len() / outputs * features];
-        let together = rows.chunks(TOGETHER * features).zip(scores.chunks_mut(TOGETHER * outputs));
-        for (rows, scores) in together {
-            let mut bytes = [Row([0; MOST_LANES]); TOGETHER];
-            let mut count = 0;
-            for (row, bytes) in rows.chunks_exact(features).zip(&mut bytes) {
-                T::rank_row(how, ranker, row, &mut bytes.0);
-                count += 1;
-            }
-            let (mut start, mut first) = (0, 0);
-            for Run { groups, end } in &self.runs {
-                for (number, row) in bytes[..count].iter().enumerate() {
-                    let stands = &mut stands[number * self.groups + first..][..*groups];
-                    how.go_across(&self.slots[start..*end], blocks.lanes(), row, stands);
-                }
-                (start, first) = (*end, first + groups);
-            }
-            if count == TOGETHER {
-                self.add_rows::<TOGETHER, S>(stands.as_flattened(), values, outputs, scores);
-                continue;
-            }
-            let stands = stands.as_flattened().chunks_exact(self.groups * TILE);
-            for (stands, scores) in stands.zip(scores.chunks_exact_mut(outputs)) {
-                self.add_rows::<1, S>(stands, values, outputs, scores);
-            }
+        let (mut rows, mut scores) =
+            (rows.chunks_exact(TOGETHER * features), scores.chunks_exact_mut(TOGETHER * outputs));
+        for (rows, scores) in rows.by_ref().zip(scores.by_ref()) {
+            self.go_together::<TOGETHER, T, S>(how, blocks, columns, rows, values, scores);
         }
+        let rows = rows.remainder().chunks_exact(features);
+        for (row, scores) in rows.zip(scores.into_remainder().chunks_exact_mut(outputs)) {
+            self.go_together::<1, T, S>(how, blocks, columns, row, values, scores);
+        }
+    }
+
+    fn go_together<const ROWS: usize, T: Number, S: Sum>(
+        &self,
+        how: Instructions,
+        blocks: &Blocks,
+        columns: &Columns,
+        rows: &[T],
+        values: &[S],
+        scores: &mut [f64],
+    ) {
+        let ranker = T::ranker(blocks, columns);
+        let mut stands: SmallVec<[[u8; TILE]; FEW_GROUPS]> = SmallVec::new();
+        stands.resize(self.groups * ROWS, [0; TILE]);
+        let mut bytes = [Row([0; MOST_LANES]); ROWS];
+        for (row, bytes) in rows.chunks_exact(blocks.features).zip(&mut bytes) {
+            T::rank_row(how, ranker, row, &mut bytes.0);
+        }
+        let (mut start, mut first) = (0, 0);
+        for Run { groups, end } in &self.runs {
+            for (number, row) in bytes.iter().enumerate() {
+                let stands = &mut stands[number * self.groups + first..][..*groups];
+                how.go_across(&self.slots[start..*end], blocks.lanes(), row, stands);
+            }
+            (start, first) = (*end, first + groups);
+        }
+        self.add_rows::<ROWS, S>(stands.as_flattened(), values, blocks.outputs, scores);
     }
 
     fn add_rows<const ROWS: usize, S: Sum>(&self, stands: &[u8], values: &[S], outputs: usize, scores: &mut [f64]) {

@@ -141,7 +141,8 @@ impl Thresholds {
         ranks.sort_unstable_by(|a, b| {
             keys[*a].feature.cmp(&keys[*b].feature).then_with(|| value(*a).total_cmp(&value(*b)))
         });
-        sets.sort_unstable_by_key(|number| (keys[*number].feature, keys[*number].rule));
+        // In the order of trees, as their sets are numbered.
+        sets.sort_unstable_by_key(|number| (keys[*number].feature, keys[*number].rule.set(), keys[*number].rule));
         let mut columns = Columns {
             zeros,
             features: Vec::new(),

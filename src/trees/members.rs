@@ -5,6 +5,10 @@
 //! through the trees reads them one after the other, from few lines of the caches. For a block of rows, 64 bits of each row
 //! become eight lanes of bytes, of which a split looks at one bit (`kernels`).
 
+use std::ops::Range;
+
+use smallvec::{SmallVec, smallvec};
+
 use super::columns::{Columns, MISSING_CATEGORY, Place};
 use super::search::{Real, TILE, Tile};
 use super::tree::Rule;
@@ -16,13 +20,13 @@ const WORD: usize = u64::BITS as usize;
 const LANES: usize = 8;
 /// Bytes that the bits may take beside four times those of the sets, which have a bit for each category.
 const MORE_BYTES: usize = 1 << 22;
-/// Where the bits begin of what is in no set.
-const NOWHERE: u32 = 0;
 
 /// The bits of all columns of categories.
 #[derive(Debug)]
 pub(super) struct Members {
     columns: Vec<Column>,
+    /// Of one column after the other, of one category after the other.
+    bits: Vec<u64>,
     fills: Vec<Fill>,
     lanes: usize,
 }
@@ -32,11 +36,10 @@ pub(super) struct Members {
 struct Column {
     /// Its place in the row.
     at: usize,
-    /// Where the bits of each category begin.
+    /// Where the bits begin of what is in no set, of missing numbers, and of each category.
+    nowhere: u32,
+    missing: u32,
     starts: Vec<u32>,
-    /// Words of a category, and of all: those of what is in no set come first, those of missing numbers second.
-    width: usize,
-    bits: Vec<u64>,
     /// Its first lane, and how many words have lanes at a time.
     first_lane: usize,
     held: usize,
@@ -49,6 +52,9 @@ pub(super) struct Fill {
     column: usize,
     word: usize,
 }
+
+/// Of each column of ranks, where a row's bits begin.
+pub(super) type Starts = SmallVec<[u32; 64]>;
 
 /// What a split by a set looks at.
 #[derive(Debug, Clone, Copy)]
@@ -67,38 +73,63 @@ impl Members {
         ends: &[usize],
     ) -> Option<(Self, Vec<Option<Bit>>)> {
         let first = columns.first_of_categories();
-        let mut rules: Vec<Vec<Rule>> = vec![Vec::new(); columns.categories().len()];
-        let (mut held, mut fills) = (vec![1; rules.len()], Vec::new());
-        let mut numbers = Vec::with_capacity(places.len());
+        // Which split of which column.
+        let number = |place: &Place| {
+            let column = usize::from(place.column).checked_sub(first)? / 2;
+            Some((column, usize::from(place.rank)))
+        };
+        // Of each column the trees that split by it, and which words their bits are in.
+        let mut trees: Vec<Vec<(usize, Range<usize>)>> = vec![Vec::new(); columns.categories().len()];
         let mut start = 0;
         for (tree, end) in ends.iter().enumerate() {
-            let before: Vec<usize> = rules.iter().map(|rules| rules.len() / WORD).collect();
-            for place in &places[start..*end] {
-                let column = usize::from(place.column).checked_sub(first).map(|halves| halves / 2);
-                numbers.push(column.map(|column| (column, rules[column].len())));
-                let Some(column) = column else { continue };
-                let word = rules[column].len() / WORD;
-                if rules[column].len().is_multiple_of(WORD) {
-                    fills.push(Fill { tree, column, word });
+            for (column, number) in places[start..*end].iter().filter_map(number) {
+                let word = number / WORD;
+                match trees[column].last_mut().filter(|(last, _)| *last == tree) {
+                    Some((_, words)) => *words = words.start.min(word)..words.end.max(word + 1),
+                    None => trees[column].push((tree, word..word + 1)),
                 }
-                held[column] = held[column].max(word + 1 - before[column]);
-                rules[column].push(forest.rule(*place)?);
             }
             start = *end;
         }
-        let (mut made, mut lanes, mut bytes) = (Vec::new(), 0, 0);
-        for (number, (rules, held)) in rules.iter().zip(held).enumerate() {
-            let column = Column::new(columns.categories()[number], rules, forest, (lanes, held), &mut bytes)?;
+        let (mut made, mut bits, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut fills, mut lanes) = (Vec::new(), 0);
+        for (column, (rules, trees)) in forest.rules_of_columns().iter().zip(&trees).enumerate() {
+            let held = trees.iter().map(|(_, words)| words.len()).max().unwrap_or(1);
+            let at = columns.categories()[column];
+            made.push(Column::new(at, rules, forest, (lanes, held), (&mut bits, &mut bytes))?);
             lanes += held * LANES;
-            made.push(column);
+            let mut holds = vec![usize::MAX; held];
+            for (tree, words) in trees {
+                for word in words.clone() {
+                    if std::mem::replace(&mut holds[word % held], word) != word {
+                        fills.push(Fill { tree: *tree, column, word });
+                    }
+                }
+            }
         }
+        fills.sort_by_key(|fill| fill.tree);
         let bit = |(column, number): (usize, usize)| {
             let Column { first_lane, held, .. } = made[column];
             let lane = first_lane + number / WORD % held * LANES + number % WORD / 8;
             Bit { lane, mask: 1 << (number % 8) }
         };
-        let found = numbers.into_iter().map(|number| number.map(bit)).collect();
-        Some((Self { columns: made, fills, lanes }, found))
+        let found = places.iter().map(|place| number(place).map(bit)).collect();
+        Some((Self { columns: made, bits, fills, lanes }, found))
+    }
+
+    /// The bits of all columns.
+    pub(super) fn bits(&self) -> &[u64] {
+        &self.bits
+    }
+
+    /// Where the bits of one row begin, at the first of each column's ranks.
+    pub(super) fn starts<T: Real>(&self, columns: &Columns, row: &[T]) -> Starts {
+        let mut starts = smallvec![0; columns.len()];
+        let places = starts[columns.first_of_categories()..].iter_mut().step_by(2);
+        for (start, column) in places.zip(&self.columns) {
+            *start = column.start(columns.category(row[column.at].into()));
+        }
+        starts
     }
 
     /// Lanes that words take at a time.
@@ -127,11 +158,7 @@ impl Members {
     ) {
         for (column, starts) in self.columns.iter().zip(starts.chunks_exact_mut(tiles)) {
             for (start, row) in starts[number].iter_mut().zip(rows.chunks_exact(width)) {
-                *start = match columns.category(row[column.at].into()) {
-                    // Fewer words than memory has.
-                    MISSING_CATEGORY => u32::try_from(column.width).unwrap_or(NOWHERE),
-                    category => column.starts.get(category as usize).copied().unwrap_or(NOWHERE),
-                };
+                *start = column.start(columns.category(row[column.at].into()));
             }
         }
     }
@@ -146,14 +173,14 @@ impl Members {
         let column = &self.columns[fill.column];
         let first = column.first_lane + fill.word % column.held * LANES;
         let lanes = lanes[first..].first_chunk_mut()?;
-        Some(Word { bits: column.bits.get(fill.word..)?, starts: starts[fill.column * TILES..].first_chunk()?, lanes })
+        Some(Word { bits: self.bits.get(fill.word..)?, starts: starts[fill.column * TILES..].first_chunk()?, lanes })
     }
 }
 
 /// A word of bits of the rows of a block, as kernels take it.
 #[derive(Debug)]
 pub(super) struct Word<'a, const TILES: usize> {
-    /// From the word of the first category on.
+    /// From that word of the first category on.
     pub(super) bits: &'a [u64],
     /// Where each row's is.
     pub(super) starts: &'a [[u32; TILE]; TILES],
@@ -167,7 +194,7 @@ impl Column {
         rules: &[Rule],
         forest: &Forest,
         (first_lane, held): (usize, usize),
-        bytes: &mut usize,
+        (bits, bytes): (&mut Vec<u64>, &mut usize),
     ) -> Option<Self> {
         let mut known: Vec<u32> = Vec::new();
         for rule in rules {
@@ -178,25 +205,36 @@ impl Column {
         let width = rules.len().div_ceil(WORD);
         let count: usize = known.iter().map(|words| words.count_ones() as usize).sum();
         let words = (count + 2).checked_mul(width)?;
-        *bytes += words.checked_mul(size_of::<u64>())? + known.len() * WORD / 2 * size_of::<u32>();
-        if u32::try_from(words).is_err() || *bytes > forest.bytes_of_sets() * 4 + MORE_BYTES {
+        *bytes += words.checked_mul(size_of::<u64>())? + known.len() * u32::BITS as usize * size_of::<u32>();
+        if *bytes > forest.bytes_of_sets() * 4 + MORE_BYTES {
             return None;
         }
-        let mut starts = vec![NOWHERE; known.len() * 32];
+        let first = bits.len();
+        let start = |number: usize| u32::try_from(first + number * width).ok();
+        let (nowhere, missing) = (start(0)?, start(1)?);
+        let mut starts = vec![nowhere; known.len() * u32::BITS as usize];
         for (number, category) in (2..).zip(members(&known)) {
-            starts[category] = u32::try_from(number * width).ok()?;
+            starts[category] = start(number)?;
         }
-        let mut bits = vec![u64::MAX; words];
+        bits.resize(first + words, u64::MAX);
         for (number, rule) in rules.iter().enumerate() {
             let (word, stays) = (number / WORD, !(1 << (number % WORD)));
             if matches!(rule, Rule::CategoriesOrMissing(_)) {
-                bits[width + word] &= stays;
+                bits[missing as usize + word] &= stays;
             }
             for category in members(forest.set(*rule)) {
                 bits[starts[category] as usize + word] &= stays;
             }
         }
-        Some(Self { at, starts, width, bits, first_lane, held })
+        Some(Self { at, nowhere, missing, starts, first_lane, held })
+    }
+
+    /// Where the bits of a category begin.
+    fn start(&self, category: u32) -> u32 {
+        match category {
+            MISSING_CATEGORY => self.missing,
+            category => self.starts.get(category as usize).copied().unwrap_or(self.nowhere),
+        }
     }
 }
 

@@ -30,6 +30,8 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::error::{Error, ErrorKind, Result};
 use across::Across;
 use blocks::{Blocks, MOST_ROWS};
@@ -37,6 +39,7 @@ use columns::{Columns, Thresholds};
 use contributions::Collected;
 use instructions::Instructions;
 use linear::Linear;
+use members::Members;
 use rows::WholeColumns;
 use search::TILE;
 use walk::{Forest, Seen, WALKS};
@@ -62,6 +65,8 @@ const PATIENCE: usize = 100;
 /// Picoseconds of a step of a small block and of one walk, measured with 500 trees of 31 and of 255 leaves.
 const STEP_OF_BLOCK: usize = 2000;
 const STEP_OF_WALK: usize = 1900;
+/// The same of the bits of categories that become eight lanes.
+const FILL_OF_BLOCK: usize = 60_000;
 /// Steps of a walk beyond the mean depth of leaves, about: until all of its group have arrived.
 const MORE_STEPS: usize = 2;
 
@@ -416,9 +421,9 @@ impl Ensemble {
                 Some(batches) if left >= batches.fewest => batches.blocks.add(batches.how, &self.columns, rows, scores),
                 Some(batches) => match batches.across() {
                     Some(across) => across.add(batches.how, &batches.blocks, &self.columns, rows, scores),
-                    None => self.add_walks(rows, scores),
+                    None => self.add_walks(rows, batches.blocks.members(), scores),
                 },
-                None => self.add_walks(rows, scores),
+                None => self.add_walks(rows, None, scores),
             };
         }
         for score in scores.iter_mut() {
@@ -446,7 +451,7 @@ impl Ensemble {
             self.rank(Rows::Doubles(rows), &mut ranks);
             if count < WALKS {
                 for (ranks, leaves) in ranks.chunks_exact(columns).zip(leaves.chunks_exact_mut(trees)) {
-                    self.forest.leaves_of_row(ranks, |tree, leaf| leaves[tree] = leaf);
+                    self.forest.leaves_of_row(ranks, None, |tree, leaf| leaves[tree] = leaf);
                     leaves.iter_mut().enumerate().for_each(|(tree, leaf)| *leaf = number(tree, *leaf));
                 }
                 continue;
@@ -478,15 +483,21 @@ impl Ensemble {
             let mut batches = Batches { blocks, how: Instructions::best(), across: OnceLock::new(), fewest: FEWEST };
             if !batches.goes_across() {
                 let walk = self.forest.len().max(1) * (self.forest.mean_depth() + MORE_STEPS) * STEP_OF_WALK;
-                batches.fewest = (batches.blocks.steps.len() * STEP_OF_BLOCK).div_ceil(walk).max(2);
+                let fills = batches.blocks.members().map_or(0, |members| members.fills().len());
+                let block = batches.blocks.steps.len() * STEP_OF_BLOCK + fills * FILL_OF_BLOCK;
+                batches.fewest = block.div_ceil(walk).max(2);
             }
             Some(batches)
         };
         self.blocks.get_or_init(make).as_ref()
     }
 
-    /// Adds the leaves of some rows; says how many.
-    fn add_walks(&self, rows: Rows<'_>, scores: &mut [f64]) -> usize {
+    /// Adds the leaves of some rows; says how many. `members` are the bits of categories, if they are known.
+    fn add_walks(&self, rows: Rows<'_>, members: Option<&Members>, scores: &mut [f64]) -> usize {
+        if let Some(members) = members {
+            self.add_walk_by_bits(rows, members, &mut scores[..self.outputs]);
+            return 1;
+        }
         let count = MOST_ROWS.min(scores.len() / self.outputs);
         let columns = self.columns.len();
         let mut ranks = vec![0; count * columns];
@@ -498,9 +509,20 @@ impl Ensemble {
             self.add_rows_together(many, scores_of_many);
         }
         for (ranks, scores) in few.chunks_exact(columns).zip(scores_of_few.chunks_exact_mut(self.outputs)) {
-            self.add_row(ranks, scores);
+            self.add_row(ranks, None, scores);
         }
         count
+    }
+
+    /// Adds the leaves of the first row.
+    fn add_walk_by_bits(&self, rows: Rows<'_>, members: &Members, scores: &mut [f64]) {
+        let mut ranks: SmallVec<[u16; 64]> = smallvec![0; self.columns.len()];
+        self.rank(rows, &mut ranks);
+        let starts = match rows {
+            Rows::Floats(rows) => members.starts(&self.columns, rows),
+            Rows::Doubles(rows) => members.starts(&self.columns, rows),
+        };
+        self.add_row(&ranks, Some((&starts, members.bits())), scores);
     }
 
     /// The ranks of rows, as many as there are to be.
@@ -523,7 +545,7 @@ impl Ensemble {
         let mut ranks = vec![0; self.columns.len()];
         self.columns.rank_row(row, &mut ranks);
         let mut leaves = vec![0; self.forest.len()];
-        self.forest.leaves_of_row(&ranks, |tree, leaf| leaves[tree] = leaf);
+        self.forest.leaves_of_row(&ranks, None, |tree, leaf| leaves[tree] = leaf);
         for (tree, leaf) in leaves.into_iter().enumerate() {
             let score = &mut scores[self.forest.output(tree)];
             let sum = if self.sums.are_single {
@@ -538,10 +560,10 @@ impl Ensemble {
         }
     }
 
-    fn add_row(&self, ranks: &[u16], scores: &mut [f64]) {
+    fn add_row(&self, ranks: &[u16], bits: Option<(&[u32], &[u64])>, scores: &mut [f64]) {
         if let [score] = scores {
             let mut values = vec![0.0; self.forest.len()];
-            self.forest.leaves_of_row(ranks, |tree, leaf| values[tree] = self.forest.value(tree, leaf));
+            self.forest.leaves_of_row(ranks, bits, |tree, leaf| values[tree] = self.forest.value(tree, leaf));
             // In a register: through memory, each tree would wait for the one before.
             *score = if self.sums.are_single {
                 values.iter().fold(*score, |sum, value| single(sum + value))
@@ -551,7 +573,7 @@ impl Ensemble {
             return;
         }
         let mut leaves = vec![0; self.forest.len()];
-        self.forest.leaves_of_row(ranks, |tree, leaf| leaves[tree] = leaf);
+        self.forest.leaves_of_row(ranks, bits, |tree, leaf| leaves[tree] = leaf);
         for (tree, leaf) in leaves.into_iter().enumerate() {
             self.add_leaf(tree, leaf, scores);
         }

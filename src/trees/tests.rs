@@ -269,6 +269,10 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
                 ensemble.score(rows, scores);
                 scores.len() / outputs
             });
+            let members = blocks.and_then(Blocks::members).map(Some);
+            for members in [Some(None), members].into_iter().flatten().filter(|_| size <= 70) {
+                check("walks", size, &mut |rows, scores| ensemble.add_walks(rows, members, scores));
+            }
             for how in ways.iter().copied() {
                 let Some(blocks) = blocks else { continue };
                 let columns = &ensemble.columns;

@@ -151,10 +151,9 @@ impl Forest {
         !self.rules_of_columns.is_empty()
     }
 
-    /// The rule of a split by a set.
-    pub(super) fn rule(&self, place: Place) -> Option<Rule> {
-        let column = usize::from(place.column).checked_sub(self.first_of_categories)? / 2;
-        self.rules_of_columns.get(column)?.get(usize::from(place.rank)).copied()
+    /// The rules of the splits by sets, by their columns.
+    pub(super) fn rules_of_columns(&self) -> &[Vec<Rule>] {
+        &self.rules_of_columns
     }
 
     /// The set that a rule is about.
@@ -209,11 +208,17 @@ impl Forest {
     }
 
     /// The leaf of each tree for one row, in any order. Of several calls for one tree the last one counts.
-    pub(super) fn leaves_of_row(&self, ranks: &[u16], each: impl FnMut(usize, u32)) {
-        if self.has_sets() { self.walk_trees::<true>(ranks, each) } else { self.walk_trees::<false>(ranks, each) }
+    ///
+    /// The bits of the row's categories may be known; the first number of each column says where they begin.
+    pub(super) fn leaves_of_row(&self, ranks: &[u16], bits: Option<(&[u32], &[u64])>, each: impl FnMut(usize, u32)) {
+        match bits {
+            Some((starts, bits)) => self.walk_trees(|at| self.step_by_bits(at, ranks, starts, bits), each),
+            None if self.has_sets() => self.walk_trees(|at| self.step::<true>(at, ranks), each),
+            None => self.walk_trees(|at| self.step::<false>(at, ranks), each),
+        }
     }
 
-    fn walk_trees<const SETS: bool>(&self, ranks: &[u16], mut each: impl FnMut(usize, u32)) {
+    fn walk_trees(&self, step: impl Fn(u32) -> u32, mut each: impl FnMut(usize, u32)) {
         // Walks that are not at a leaf yet; behind them what is left of those that were.
         let mut walks: Vec<Walk> =
             (0..).zip(&self.trees).map(|(tree, Tree { root: at, .. })| Walk { tree, at: *at }).collect();
@@ -226,7 +231,7 @@ impl Forest {
                     *walks[start..].first_chunk().unwrap_or(&[Walk { tree: 0, at: 0 }; WALKS]);
                 for _ in 0..steps {
                     for walk in &mut group {
-                        walk.at = self.step::<SETS>(walk.at, ranks);
+                        walk.at = step(walk.at);
                     }
                 }
                 for walk in group.into_iter().take(count - start) {
@@ -273,6 +278,18 @@ impl Forest {
             return node.child + u32::from(!self.is_in_set(column, node.rank, ranks));
         }
         node.child + u32::from(ranks[column] > node.rank)
+    }
+
+    /// Without a branch, which would be taken wrongly often, and would end what other walks do meanwhile.
+    #[inline]
+    fn step_by_bits(&self, at: u32, ranks: &[u16], starts: &[u32], bits: &[u64]) -> u32 {
+        let node = self.nodes[at as usize];
+        let (column, rank) = (usize::from(node.column), usize::from(node.rank));
+        let is_set = column >= self.first_of_categories;
+        let word = std::hint::select_unpredictable(is_set, rank / 64, 0);
+        let word = bits.get(starts[column] as usize + word).copied().unwrap_or_default();
+        let is_beyond = ranks[column] > node.rank;
+        node.child + u32::from(std::hint::select_unpredictable(is_set, word >> (rank % 64) & 1 == 1, is_beyond))
     }
 
     fn is_in_set(&self, column: usize, rank: u16, ranks: &[u16]) -> bool {

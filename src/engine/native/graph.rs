@@ -398,6 +398,7 @@ impl<'a> Planner<'a> {
             block.rows = 1;
             step.run(&mut block).map_err(|trouble| trouble.problem)?;
             let made = block.take(slot).into_constant();
+            drop(block);
             self.program.constants.insert(slot, made);
         }
         Ok(Value { slot, dtype, shape })

@@ -26,6 +26,8 @@ mod views;
 use std::collections::HashSet;
 use std::path::Path;
 
+use smallvec::SmallVec;
+
 use super::{Engine, EngineFacts, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::{self, ModelFacts};
@@ -120,12 +122,12 @@ impl NativeEngine {
         answers: &mut [Answer<'_>],
         stop: Option<&Stop>,
     ) -> Result<()> {
-        let inputs: Vec<Input<'_>> = inputs
+        let inputs: SmallVec<[Input<'_>; 2]> = inputs
             .iter()
             .filter(|input| self.used.get(input.index).is_none_or(|used| *used))
             .map(|input| Input::new(input, self.program.slots[input.index], rows).ok_or_else(|| self.wrong()))
             .collect::<Result<_>>()?;
-        let most = (BLOCK_BYTES / self.program.row_bytes().max(1)).clamp(1, BLOCK);
+        let most = if rows == 1 { 1 } else { (BLOCK_BYTES / self.program.row_bytes().max(1)).clamp(1, BLOCK) };
         let mut block = self.program.block();
         for start in (0..rows).step_by(most) {
             if stop.is_some_and(Stop::is_stopped) {
@@ -192,7 +194,7 @@ impl Engine for NativeEngine {
 
     fn run(&self, inputs: &[InputTensor], requests: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>> {
         let rows = self.rows(inputs)?;
-        let mut answers: Vec<Answer<'_>> = requests
+        let mut answers: SmallVec<[Answer<'_>; 2]> = requests
             .iter()
             .map(|request| {
                 let output = &self.program.outputs[request.index];

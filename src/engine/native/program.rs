@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use smallvec::SmallVec;
+
 use super::values::{Constant, Element, Values};
 use crate::onnx::Classes;
 use crate::tensor::DType;
@@ -31,7 +33,7 @@ pub(super) trait Step: Debug + Send + Sync {
 #[derive(Debug)]
 pub(super) struct Block<'a> {
     pub(super) rows: usize,
-    slots: Vec<Values<'a>>,
+    slots: SmallVec<[Values<'a>; 4]>,
     /// Numbers of a step and bytes of an input, whose memory the next block takes again.
     pub(super) scratch: Vec<f64>,
     pub(super) bytes: Vec<u8>,
@@ -84,7 +86,7 @@ pub(super) struct Program {
 impl Program {
     /// Room for blocks, with the constants in their slots.
     pub(super) fn block(&self) -> Block<'_> {
-        let mut slots = vec![Values::default(); self.slots.len()];
+        let mut slots: SmallVec<_> = std::iter::repeat_with(Values::default).take(self.slots.len()).collect();
         for (slot, constant) in &self.constants {
             slots[*slot] = constant.values();
         }
