@@ -179,8 +179,8 @@ fn network(
         return Err(unknown);
     }
     match source {
-        ModelSource::Bytes(bytes) => NetworkEngine::of_bytes(bytes, facts, name),
-        ModelSource::File(path) => NetworkEngine::of_file(path, facts, name),
+        ModelSource::Bytes(bytes) => NetworkEngine::of_bytes(bytes, facts, name, options.threads),
+        ModelSource::File(path) => NetworkEngine::of_file(path, facts, name, options.threads),
     }
 }
 

@@ -1,18 +1,23 @@
 //! The one pool of worker threads of the process, and how many of them may run at once.
 
+mod crew;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork;
+pub use crew::Crew;
 
 /// Threads with nothing to do but wait for work of [`pool`].
 struct Pool {
     threads: ThreadPool,
     size: usize,
+    /// Work that was lent a thread, which has not come yet.
+    awaited: AtomicUsize,
     /// The process that started it, in forks from the first one: threads are not there in the child of a fork.
     generation: u32,
 }
@@ -49,7 +54,7 @@ pub fn pool(size: usize) -> Result<Workers> {
                 )
             },
         )?;
-    let pool = Arc::new(Pool { threads, size, generation });
+    let pool = Arc::new(Pool { threads, size, awaited: AtomicUsize::new(0), generation });
     // Of two callers that start one at once, the second's stays; the first's ends with its caller's work.
     if let Some(old) = POOL.swap(Some(Arc::clone(&pool)))
         && old.generation != generation
@@ -77,6 +82,19 @@ impl Workers {
                 scope.spawn(|_| work());
             }
             here();
+        });
+    }
+
+    /// Calls `work` on a thread of the pool, when there is one: not at all if as many wait for one already as it has.
+    fn lend(&self, work: impl FnOnce() + Send + 'static) {
+        let pool = Arc::clone(&self.0);
+        if pool.awaited.fetch_add(1, Ordering::AcqRel) >= pool.size {
+            pool.awaited.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        self.0.threads.spawn(move || {
+            pool.awaited.fetch_sub(1, Ordering::AcqRel);
+            work();
         });
     }
 }

@@ -47,7 +47,7 @@ MAY_USE: dict[str, set[str]] = {
     # What runs it.
     "engine": {"error", "signature", "stop", "tensor"},
     "engine/native": {"engine", "error", "onnx", "signature", "stop", "tensor", "trees"},
-    "engine/network": {"dense", "engine", "error", "onnx", "signature", "stop", "tensor"},
+    "engine/network": {"dense", "engine", "error", "onnx", "signature", "stop", "tensor", "threads"},
     "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "stop", "tensor"},
     "threads": {"error", "fork"},
     "resources": {"error"},
@@ -163,12 +163,14 @@ CRATES: dict[str, set[str]] = {
 #: Files that may hold unsafe code → why.
 UNSAFE = {
     "dense/instructions.rs": "calls what is compiled for instructions that this processor has",
+    "dense/target.rs": "lends columns of one matrix to several threads",
     "dense/tile.rs": "loads and stores vectors of numbers",
     "engine/ort/library.rs": "opens a library and changes a variable of the environment",
     "engine/ort/run.rs": "calls the C API",
     "fork.rs": "registers a handler for forks",
     "py/array.rs": "reads and makes NumPy's arrays in place",
     "tensor/memory.rs": "carries memory of the caller to the engine",
+    "threads/crew.rs": "lends what a caller borrows to threads that it waits for",
     "trees/instructions.rs": "calls what is compiled for instructions that this processor has",
     "trees/kernels/avx2.rs": "loads and stores vectors",
     "trees/kernels/avx512.rs": "loads and stores vectors",

@@ -389,7 +389,9 @@ def perceptron(*widths: int) -> bytes:
     return model_bytes(graph(network.nodes, network.inputs, [value(source, shape=("N", widths[-1]))], network.weights))
 
 
-@pytest.mark.parametrize("widths", [(1, 1), (7, 1), (1, 17), (300, 31, 33), (513, 600, 2), (40, 2000, 40)])
+@pytest.mark.parametrize(
+    "widths", [(1, 1), (7, 1), (1, 17), (300, 31, 33), (513, 600, 2), (40, 2000, 40), (600, 1100, 1100, 3)]
+)
 def test_rows_are_the_same_in_any_batch_and_with_any_threads(widths: tuple[int, ...], tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(perceptron(*widths))

@@ -10,6 +10,7 @@ mod maps;
 mod panels;
 mod product;
 mod reduce;
+mod target;
 mod tile;
 
 pub use instructions::Instructions;
@@ -17,6 +18,7 @@ pub use maps::{Binary, Unary};
 pub use panels::{Packing, Panels};
 pub use product::{Finish, Operand};
 pub use reduce::Reduction;
+pub use target::Target;
 
 #[cfg(test)]
 mod tests;

@@ -171,6 +171,12 @@ impl Panels {
         self.columns.div_ceil(WIDE)
     }
 
+    /// How many columns a range of panels has.
+    pub fn columns_of(&self, panels: Range<usize>) -> usize {
+        let column = |panel: usize| (panel * WIDE).min(self.columns);
+        column(panels.end) - column(panels.start)
+    }
+
     pub(super) fn panel(&self, number: usize) -> Panel<'_> {
         let first = number * WIDE;
         let width = width_at(first, self.columns);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::instructions::Instructions;
 use super::panels::{Panels, WIDE};
+use super::target::Target;
 use super::tile::{MOST_ROWS, Tile};
 
 /// Steps of the depth whose part of a panel stays in the second cache while rows pass it.
@@ -35,24 +36,24 @@ pub enum Finish {
 }
 
 impl Instructions {
-    /// `to = finish(bias + operand × weights)`, for the columns of some panels: row `i` of these goes to
-    /// `to[i * to_stride..]`.
+    /// `to = finish(bias + operand × weights)`, for the columns of some panels: those of `to`, which has as many rows as the
+    /// operand.
     ///
     /// # Panics
-    /// If the operand's rows are shorter than the weights are deep, or `to` is too short.
+    /// If the operand's rows are shorter than the weights are deep, or `to` has another size.
     pub fn multiply(
         self,
         operand: Operand<'_>,
         weights: &Panels,
         panels: Range<usize>,
         finish: Finish,
-        to: &mut [f32],
-        to_stride: usize,
+        mut to: Target<'_>,
     ) {
         let relu = finish == Finish::Relu;
         let (depth, start) = (weights.depth(), panels.start * WIDE);
+        assert!(to.rows() == operand.rows && to.columns() == weights.columns_of(panels.clone()));
         if depth == 0 || panels.is_empty() {
-            without_depth(operand.rows, weights, panels, relu, to, to_stride);
+            without_depth(weights, panels, relu, to);
             return;
         }
         if operand.rows == 1 {
@@ -60,24 +61,19 @@ impl Instructions {
             let wide = weights.wide_panels(panels.clone());
             let columns = wide.bias.len();
             if columns > 0 {
-                self.row(row, wide.weights, wide.bias, relu, &mut to[..columns]);
+                self.row(row, wide.weights, wide.bias, relu, &mut to.row(0)[..columns]);
             }
             if let Some(panel) = panels.last().map(|last| weights.panel(last)).filter(|panel| panel.columns < WIDE) {
-                let to = &mut to[panel.first - start..];
-                let bias = Some(panel.bias);
-                let (width, columns) = (panel.width, panel.columns);
-                let weights = panel.weights;
+                let first = panel.first - start;
                 self.tile(Tile {
                     rows: row,
                     stride: 0,
                     count: 1,
-                    weights,
-                    width,
-                    bias,
+                    weights: panel.weights,
+                    width: panel.width,
+                    bias: Some(panel.bias),
                     relu,
-                    to,
-                    to_stride: 0,
-                    columns,
+                    to: to.part(0..1, first..first + panel.columns),
                 });
             }
             return;
@@ -87,21 +83,23 @@ impl Instructions {
         for first in (0..operand.rows).step_by(fit) {
             let rows = fit.min(operand.rows - first);
             let step = if rows <= FEW_ROWS { depth } else { DEPTH };
+            // Tiles of about the same height: one of a row or two takes as long as one of four.
+            let height = rows.div_ceil(rows.div_ceil(MOST_ROWS));
             for panel in panels.clone().map(|number| weights.panel(number)) {
+                let columns = panel.first - start..panel.first - start + panel.columns;
                 for at in (0..depth).step_by(step) {
                     let steps = step.min(depth - at);
-                    for row in (first..first + rows).step_by(MOST_ROWS) {
+                    for row in (first..first + rows).step_by(height) {
+                        let count = height.min(first + rows - row);
                         self.tile(Tile {
                             rows: &operand.numbers[row * operand.stride + at..],
                             stride: operand.stride,
-                            count: MOST_ROWS.min(first + rows - row),
+                            count,
                             weights: &panel.weights[at * panel.width..][..steps * panel.width],
                             width: panel.width,
                             bias: (at == 0).then_some(panel.bias),
                             relu: relu && at + steps == depth,
-                            to: &mut to[row * to_stride + panel.first - start..],
-                            to_stride,
-                            columns: panel.columns,
+                            to: to.part(row..row + count, columns.clone()),
                         });
                     }
                 }
@@ -111,11 +109,11 @@ impl Instructions {
 }
 
 /// Sums of nothing: the bias alone.
-fn without_depth(rows: usize, weights: &Panels, panels: Range<usize>, relu: bool, to: &mut [f32], to_stride: usize) {
+fn without_depth(weights: &Panels, panels: Range<usize>, relu: bool, mut to: Target<'_>) {
     let start = panels.start * WIDE;
     for panel in panels.map(|number| weights.panel(number)) {
-        for row in 0..rows {
-            let to = &mut to[row * to_stride + panel.first - start..][..panel.columns];
+        for row in 0..to.rows() {
+            let to = &mut to.row(row)[panel.first - start..][..panel.columns];
             for (to, bias) in to.iter_mut().zip(panel.bias) {
                 *to = if relu { super::tile::relu(*bias) } else { *bias };
             }

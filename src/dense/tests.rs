@@ -3,7 +3,7 @@
 #![allow(clippy::float_cmp, reason = "numbers that have to be the same")]
 
 use super::panels::WIDE;
-use super::{Binary, Finish, Instructions, Operand, Packing, Panels, Reduction, Unary};
+use super::{Binary, Finish, Instructions, Operand, Packing, Panels, Reduction, Target, Unary};
 
 /// Numbers in [-1, 1) from a seed.
 struct Random(u64);
@@ -66,13 +66,21 @@ fn products_are_chains_with_all_instructions() {
                 let panels = packed(packing, depth, columns, matrix, &bias);
                 for set in Instructions::available() {
                     let mut got = vec![9.0; rows * (columns + 1)];
-                    set.multiply(operand, &panels, 0..panels.count(), finish, &mut got, columns + 1);
+                    set.multiply(
+                        operand,
+                        &panels,
+                        0..panels.count(),
+                        finish,
+                        Target::new(&mut got, rows, columns, columns + 1),
+                    );
                     assert_eq!(bits(&got), bits(&expected), "{set:?} {rows}×{depth}×{columns} {packing:?}");
                     // Panels apart, as threads take them.
                     for split in 0..panels.count() {
                         let first = split * WIDE;
+                        let width = columns - first;
                         let mut got = vec![0.0; rows * columns];
-                        set.multiply(operand, &panels, split..panels.count(), finish, &mut got, columns - first);
+                        let to = Target::new(&mut got, rows, width, width);
+                        set.multiply(operand, &panels, split..panels.count(), finish, to);
                         assert_eq!(got[0].to_bits(), expected[first].to_bits());
                         let last = (rows - 1) * (columns + 1) + columns - 1;
                         assert_eq!(got[rows * (columns - first) - 1].to_bits(), expected[last].to_bits());
@@ -102,7 +110,8 @@ fn products_of_odd_numbers_are_chains_with_all_instructions() {
             {
                 let mut got = vec![9.0; rows * columns];
                 let operand = Operand { numbers: &left, stride: depth, rows };
-                set.multiply(operand, &panels, 0..panels.count(), finish, &mut got, columns);
+                let to = Target::new(&mut got, rows, columns, columns);
+                set.multiply(operand, &panels, 0..panels.count(), finish, to);
                 for (at, got) in got.iter().enumerate() {
                     let weights = matrix.iter().copied().skip(at % columns).step_by(columns);
                     let sum = chain(&left[at / columns * depth..][..depth], weights, bias[at % columns]);
@@ -128,7 +137,13 @@ fn matrices_are_filled_again() {
             panels.fill(depth, columns, numbers, strides);
             let mut got = vec![0.0; columns];
             let operand = Operand { numbers: &row, stride: 0, rows: 1 };
-            Instructions::best().multiply(operand, &panels, 0..panels.count(), Finish::Sum, &mut got, 0);
+            Instructions::best().multiply(
+                operand,
+                &panels,
+                0..panels.count(),
+                Finish::Sum,
+                Target::new(&mut got, 1, columns, 0),
+            );
             for (column, got) in got.iter().enumerate() {
                 let expected = chain(&row, matrix.iter().copied().skip(column).step_by(columns), 0.0);
                 assert_eq!(got.to_bits(), expected.to_bits());

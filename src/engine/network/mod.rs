@@ -3,6 +3,7 @@
 mod operators;
 mod plan;
 mod program;
+mod share;
 mod view;
 mod weights;
 
@@ -15,6 +16,7 @@ use crate::onnx::ModelFacts;
 use crate::signature::Signature;
 use crate::stop::Stop;
 use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputRequest, RawData, Shape, Value};
+use crate::threads::Crew;
 use plan::{Input, Network, Planned};
 use program::{Interrupted, Memory};
 use weights::Source;
@@ -36,6 +38,8 @@ pub struct NetworkEngine {
     instructions: Instructions,
     /// Rows that are computed at once.
     block: usize,
+    /// Threads that share large products.
+    threads: usize,
 }
 
 impl NetworkEngine {
@@ -69,21 +73,22 @@ impl NetworkEngine {
     }
 
     /// An engine for an ONNX file, or what it has that is not known; `name` is what errors call the model.
-    pub fn of_file(path: &Path, facts: &ModelFacts, name: &str) -> Planned<Self> {
-        Self::new(&Source::open(path).ok_or("the file cannot be read")?, facts, name)
+    /// Its products may be shared among `threads`.
+    pub fn of_file(path: &Path, facts: &ModelFacts, name: &str, threads: usize) -> Planned<Self> {
+        Self::new(&Source::open(path).ok_or("the file cannot be read")?, facts, name, threads)
     }
 
     /// The same for bytes.
-    pub fn of_bytes(bytes: &[u8], facts: &ModelFacts, name: &str) -> Planned<Self> {
-        Self::new(&Source::Bytes(bytes), facts, name)
+    pub fn of_bytes(bytes: &[u8], facts: &ModelFacts, name: &str, threads: usize) -> Planned<Self> {
+        Self::new(&Source::Bytes(bytes), facts, name, threads)
     }
 
-    fn new(source: &Source<'_>, facts: &ModelFacts, name: &str) -> Planned<Self> {
+    fn new(source: &Source<'_>, facts: &ModelFacts, name: &str, threads: usize) -> Planned<Self> {
         let outline = source.outline().ok_or("the file is not as expected")?;
         let (graph, stored) = outline.graph().ok_or("the file is not as expected")?;
         let network = plan::plan(&graph, &stored, source, opset_of(facts), name)?;
         let block = block_of(&network);
-        Ok(Self { network, instructions: Instructions::best(), block })
+        Ok(Self { network, instructions: Instructions::best(), block, threads })
     }
 
     fn wrong(&self) -> Error {
@@ -106,6 +111,69 @@ impl NetworkEngine {
             return Err(Error::new(ErrorKind::Input, subject, problem, "pass as many rows in every input"));
         }
         Ok((usize::try_from(first).map_err(|_| self.wrong())?, found))
+    }
+
+    fn run_on(
+        &self,
+        crew: &Crew,
+        inputs: &[InputTensor],
+        requests: &[OutputRequest],
+        stop: Option<&Stop>,
+    ) -> Result<Vec<Value>> {
+        let (count, inputs) = self.inputs(inputs)?;
+        let mut answers: Vec<Answer> = Vec::with_capacity(requests.len());
+        for request in requests {
+            let row = self.network.outputs[request.index].slot.size * size_of::<f32>();
+            let bytes = row.checked_mul(count).ok_or_else(|| self.wrong())?;
+            answers.push(match &request.buffer {
+                Some(buffer) if buffer.data.bytes() == bytes => Answer::Caller(buffer.data),
+                Some(_) => return Err(self.wrong()),
+                None => Answer::Own(Buffer::zeroed(bytes)),
+            });
+        }
+        let mut memory = Memory::new(&self.network.program, self.block.min(count));
+        for start in (0..count).step_by(self.block) {
+            let rows = self.block.min(count - start);
+            for ((_, data), input) in inputs.iter().zip(&self.network.inputs) {
+                read(*data, *input, start, rows, &mut memory).ok_or_else(|| self.wrong())?;
+            }
+            let goes_on = || stop.is_none_or(|stop| !stop.is_stopped());
+            let ran = self.network.program.run(self.instructions, crew, &mut memory, rows, goes_on);
+            ran.map_err(|why| self.interrupted(why))?;
+            for (answer, request) in answers.iter_mut().zip(requests) {
+                let slot = self.network.outputs[request.index].slot;
+                let numbers = &memory.floats[slot.memory][..slot.size * rows];
+                let is_written = match answer {
+                    Answer::Caller(data) => data.write(start * slot.size, numbers),
+                    Answer::Own(buffer) => {
+                        let bytes = &mut buffer.as_bytes_mut()[start * slot.size * size_of::<f32>()..];
+                        let all = bytes.as_chunks_mut().0;
+                        all.iter_mut().zip(numbers).for_each(|(to, from)| *to = from.to_ne_bytes());
+                        true
+                    }
+                };
+                is_written.then_some(()).ok_or_else(|| self.wrong())?;
+            }
+        }
+        let rows = i64::try_from(count).map_err(|_| self.wrong())?;
+        let value = |(answer, request): (Answer, &OutputRequest)| match answer {
+            Answer::Caller(_) => Value::Written,
+            Answer::Own(buffer) => {
+                let mut shape = Shape::from_slice(&[rows]);
+                shape.extend(self.network.outputs[request.index].dims.iter().copied());
+                Value::Tensor(EngineTensor { dtype: DType::Float32, shape, storage: Box::new(buffer) })
+            }
+        };
+        Ok(answers.into_iter().zip(requests).map(value).collect())
+    }
+
+    /// How threads share products, in words.
+    fn sharing(&self) -> String {
+        let is_large = self.network.program.work(self.block) >= share::WORTH_WAKING;
+        if is_large && self.threads > 1 {
+            return format!(", those with large weights shared among {} threads", self.threads);
+        }
+        String::new()
     }
 
     fn interrupted(&self, why: Interrupted) -> Error {
@@ -166,51 +234,10 @@ impl Engine for NetworkEngine {
     }
 
     fn run(&self, inputs: &[InputTensor], requests: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>> {
-        let (count, inputs) = self.inputs(inputs)?;
-        let mut answers: Vec<Answer> = Vec::with_capacity(requests.len());
-        for request in requests {
-            let row = self.network.outputs[request.index].slot.size * size_of::<f32>();
-            let bytes = row.checked_mul(count).ok_or_else(|| self.wrong())?;
-            answers.push(match &request.buffer {
-                Some(buffer) if buffer.data.bytes() == bytes => Answer::Caller(buffer.data),
-                Some(_) => return Err(self.wrong()),
-                None => Answer::Own(Buffer::zeroed(bytes)),
-            });
-        }
-        let mut memory = Memory::new(&self.network.program, self.block.min(count));
-        for start in (0..count).step_by(self.block) {
-            let rows = self.block.min(count - start);
-            for ((_, data), input) in inputs.iter().zip(&self.network.inputs) {
-                read(*data, *input, start, rows, &mut memory).ok_or_else(|| self.wrong())?;
-            }
-            let goes_on = || stop.is_none_or(|stop| !stop.is_stopped());
-            let ran = self.network.program.run(self.instructions, &mut memory, rows, goes_on);
-            ran.map_err(|why| self.interrupted(why))?;
-            for (answer, request) in answers.iter_mut().zip(requests) {
-                let slot = self.network.outputs[request.index].slot;
-                let numbers = &memory.floats[slot.memory][..slot.size * rows];
-                let is_written = match answer {
-                    Answer::Caller(data) => data.write(start * slot.size, numbers),
-                    Answer::Own(buffer) => {
-                        let bytes = &mut buffer.as_bytes_mut()[start * slot.size * size_of::<f32>()..];
-                        let all = bytes.as_chunks_mut().0;
-                        all.iter_mut().zip(numbers).for_each(|(to, from)| *to = from.to_ne_bytes());
-                        true
-                    }
-                };
-                is_written.then_some(()).ok_or_else(|| self.wrong())?;
-            }
-        }
-        let rows = i64::try_from(count).map_err(|_| self.wrong())?;
-        let value = |(answer, request): (Answer, &OutputRequest)| match answer {
-            Answer::Caller(_) => Value::Written,
-            Answer::Own(buffer) => {
-                let mut shape = Shape::from_slice(&[rows]);
-                shape.extend(self.network.outputs[request.index].dims.iter().copied());
-                Value::Tensor(EngineTensor { dtype: DType::Float32, shape, storage: Box::new(buffer) })
-            }
-        };
-        Ok(answers.into_iter().zip(requests).map(value).collect())
+        let rows = inputs.first().and_then(|input| input.shape.first()).and_then(|rows| usize::try_from(*rows).ok());
+        let is_large = self.network.program.work(rows.unwrap_or(0)) >= share::WORTH_WAKING;
+        let threads = if is_large { self.threads } else { 1 };
+        Crew::gather(threads, |crew| self.run_on(crew, inputs, requests, stop))
     }
 
     fn take_notices(&self) -> Vec<String> {
@@ -234,7 +261,7 @@ impl Engine for NetworkEngine {
     fn facts(&self) -> EngineFacts {
         EngineFacts::native(
             "glowplug itself knows every operator of the graph",
-            format!("products with {}, {} rows at once", self.instructions.name(), self.block),
+            format!("products with {}, {} rows at once{}", self.instructions.name(), self.block, self.sharing()),
         )
     }
 }

@@ -1,7 +1,9 @@
 //! What a network computes: steps from memory to memory, for a block of rows at a time.
 
+use super::share;
 use super::view::{Place, Slot, View, Walk};
-use crate::dense::{Binary, Finish, Instructions, Operand, Panels, Reduction, Unary};
+use crate::dense::{Binary, Finish, Instructions, Operand, Panels, Reduction, Target, Unary};
+use crate::threads::Crew;
 
 /// How a step makes the numbers of a slot.
 #[derive(Debug)]
@@ -92,10 +94,20 @@ impl Program {
         self.steps.iter().map(count).max().unwrap_or(1).max(1)
     }
 
+    /// What the products with weights of `rows` rows take, see [`share::work`].
+    pub(super) fn work(&self, rows: usize) -> usize {
+        let of = |step: &Step| match step {
+            Step::Product { count, weights, .. } => share::work(rows * count, &self.weights[*weights]),
+            _ => 0,
+        };
+        self.steps.iter().fold(0, |all, step| all.saturating_add(of(step)))
+    }
+
     /// Runs all steps for `rows` rows; asks between them whether to go on.
     pub(super) fn run(
         &self,
         set: Instructions,
+        crew: &Crew,
         memory: &mut Memory,
         rows: usize,
         goes_on: impl Fn() -> bool,
@@ -111,7 +123,7 @@ impl Program {
                     // Out of the memory's hands while it is written, which nothing that is read lies in.
                     let to = step.target();
                     let mut numbers = std::mem::take(&mut memory.floats[to.memory]);
-                    let made = self.make(step, set, memory, rows, &mut numbers[..to.size * rows]);
+                    let made = self.make(step, (set, crew), memory, rows, &mut numbers[..to.size * rows]);
                     memory.floats[to.memory] = numbers;
                     made?;
                 }
@@ -123,7 +135,7 @@ impl Program {
     fn make(
         &self,
         step: &Step,
-        set: Instructions,
+        (set, crew): (Instructions, &Crew),
         memory: &mut Memory,
         rows: usize,
         to: &mut [f32],
@@ -134,7 +146,7 @@ impl Program {
                 let weights = &self.weights[*weights];
                 let numbers = &self.numbers(memory, from)[from.offset..];
                 let operand = Operand { numbers, stride: *stride, rows: rows * count };
-                set.multiply(operand, weights, 0..weights.count(), *finish, to, weights.columns());
+                share::multiply(set, crew, operand, weights, *finish, to);
             }
             Step::Products { left, right, .. } => {
                 let mut panels = std::mem::take(&mut memory.panels);
@@ -294,7 +306,7 @@ fn products(
             let b = &b[right_at..];
             panels.fill(depth, columns, b, (down, across));
             let operand = Operand { numbers: &a[left_at..], stride: left.strides[rank - 2], rows: lines };
-            set.multiply(operand, panels, 0..panels.count(), Finish::Sum, to, columns);
+            set.multiply(operand, panels, 0..panels.count(), Finish::Sum, Target::new(to, lines, columns, columns));
         }
     });
 }
