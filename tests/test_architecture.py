@@ -493,7 +493,7 @@ IMPORTS: dict[str, set[str]] = {
     "serve.hooks": {"errors"},
     "serve.scoring": {"errors", "model", "serve.http"},
     "serve.warm": {"errors"},
-    "serve.batches": {"errors", "serve.scoring"},
+    "serve.batches": {"errors", "serve.http", "serve.scoring"},
     "serve.aws_lambda": {"serve.aws_lambda.function"},
     "serve.aws_lambda.attributes": {"errors"},
     "serve.aws_lambda.function": {

@@ -116,6 +116,19 @@ def test_hostile_bodies_are_told_why(scorer: Scorer, body: bytes, headers: dict[
     assert post(scorer, BODY).status == 200
 
 
+def test_hooks_answer_arrays_as_arrays(scorer: Scorer) -> None:
+    """Their predictions are plain Python, and what they make of it may be anything."""
+    body = FORMS["npy"][0]
+    expected = scorer.model.predict(np.array([ROW], np.float32))
+    answered = post(Scorer(scorer.model, before=lambda rows: rows), body, content_type=NPY)
+    assert answered.headers["content-type"] == NPY, answered.body
+    assert np.allclose(np.load(io.BytesIO(answered.body)), expected)
+    for made in ([[1], [1, 2]], {"risk": 1}, [{"risk": 1}], [None], 7, [10**30]):
+        after = Scorer(scorer.model, after=lambda *_, made=made: made)
+        answered = post(after, body, content_type=NPY)
+        assert (answered.status, answered.headers["content-type"], json.loads(answered.body)) == (200, JSON, made)
+
+
 def test_problems_name_row_and_field(scorer: Scorer) -> None:
     problem = json.loads(post(scorer, json.dumps([ROW, [*ROW[:29], "x"]]).encode()).body)
     assert (problem["row"], problem["field"]) == (1, "29")

@@ -6,6 +6,7 @@ from json import dumps, loads
 from time import perf_counter_ns
 
 from glowplug.errors import DeadlineExceeded, InputError
+from glowplug.serve.http import check_parsed
 from glowplug.serve.scoring import NO_FALLBACK, json_bytes
 
 TYPE_CHECKING = False
@@ -151,6 +152,7 @@ def _body(scorer: Scorer, scored: Scored, question: Any, calls: Callable[[int], 
     if isinstance(question, Parsed):
         data = question.data
     else:
+        check_parsed(question, scorer.limits)
         try:
             data = loads(question)
         except (ValueError, RecursionError) as error:

@@ -23,6 +23,10 @@ KNOWN_AS = {
     "application/npy": NPY,
     "application/vnd.numpy.npy": NPY,
 }
+#: What JSON may become as Python's objects, as a multiple of the bytes that a body may have after decompression.
+PARSED = 4
+#: Bytes of Python's objects: at least those of a number, list and dict in a list, by the character that comes with each.
+SIZES = {",": 72, "[": 64, "{": 240}
 #: Members of one gzip body; each costs a copy of what follows it.
 MOST_MEMBERS = 64
 PHRASES = {
@@ -236,6 +240,20 @@ def inflated(body: bytes, encoding: str, most: int) -> bytes:
         if not body or encoding == "deflate" or not body.strip(b"\0"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
     raise Problem(400, f"got a body of more than {MOST_MEMBERS} gzip members")
+
+
+def check_parsed(body: bytes | str, limits: Limits) -> None:
+    """Refuse JSON that would become too many objects of Python's, of which `[[],[]` takes thirty bytes for each of its own.
+
+    Raises:
+        Problem: 413 if they may take more than four times what a body may have.
+    """
+    size = len(body) * (1 if body.isascii() else 4)
+    for mark, each in SIZES.items():
+        size += each * (body.count(mark) if isinstance(body, str) else body.count(mark.encode()))
+    if size > PARSED * limits.decompressed:
+        detail = f"got a body of some {size} bytes when parsed, expected at most {PARSED * limits.decompressed}"
+        raise Problem(413, detail)
 
 
 def from_base64(text: str | bytes) -> bytes:

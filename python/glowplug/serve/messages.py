@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import perf_counter
 
 from glowplug.errors import DeadlineExceeded, EngineError, InputError
-from glowplug.serve.http import Limits, Problem, decoded
-from glowplug.serve.scoring import Measure, Scorer
+from glowplug.serve.http import Limits, Problem, check_parsed, decoded
+from glowplug.serve.scoring import Measure, Scorer, forget
 from glowplug.telemetry import recorder
 
 TYPE_CHECKING = False
@@ -74,6 +74,7 @@ class MessageScorer:
                 raise
             measure.error = error
             self._reject(self.scorer.problem(error), message)
+            forget(error)
             return
         self._deliver(predictions, message)
 
@@ -93,7 +94,9 @@ def _parsed(body: bytes, encoding: str | None, limits: Limits) -> Any:
     from json import loads
 
     try:
-        return loads(decoded(body, encoding, limits))
+        text = decoded(body, encoding, limits)
+        check_parsed(text, limits)
+        return loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError.about("message", f"is no JSON: {error}", "send rows as one JSON value") from None
 

@@ -23,6 +23,7 @@ from glowplug.serve.http import (
     Problem,
     Request,
     Response,
+    check_parsed,
     decoded,
     media_type,
     wanted_type,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     After: TypeAlias = Callable[[Any, Any], Any]
 
 METHODS = ("predict", "predict_proba", "run")
+MOST_CHAINED = 20
 #: There is no fallback: `None` may be one.
 NO_FALLBACK: Any = object()
 
@@ -69,6 +71,20 @@ class Measure:
         self.rows += took[0]
         self.read_ns += took[1]
         self.run_ns += took[2]
+
+
+def forget(error: BaseException | None) -> None:
+    """Let go of the frames that an error came through, when it is answered and told.
+
+    They hold the body, and who counts holds the error, and is held by the frames: a body of each bad request would wait for
+    the collector of cycles.
+    """
+    # Whoever raises an error from itself makes a chain without an end.
+    for _ in range(MOST_CHAINED):
+        if error is None:
+            return
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 class Scorer:
@@ -307,6 +323,7 @@ class Scorer:
         if kind == JSON:
             from json import loads
 
+            check_parsed(body, self.limits)
             try:
                 return loads(body), False
             except (ValueError, RecursionError) as error:
@@ -322,7 +339,14 @@ class Scorer:
 
         text = TextIOWrapper(BytesIO(body), "utf-8-sig", newline="")
         rows, has_header = csv_rows(iter(lambda: text.readline(MOST_ROW + 1), ""), self.model)
-        return (list(rows) if self.has_hooks else rows), has_header
+        if not self.has_hooks:
+            return rows, has_header
+        from itertools import islice
+
+        held = list(islice(rows, self.limits.rows + 1))
+        if len(held) > self.limits.rows:
+            raise Problem(413, f"got more rows than {self.limits.rows}")
+        return held, has_header
 
     def _predictions(self, body: bytes | str, kind: str, question: Any, timeout: float | None, measure: Measure) -> Any:
         if kind == CSV:
@@ -349,10 +373,12 @@ def _written(answer: Any, wanted: str, *, has_header: bool) -> tuple[str, bytes]
     """An answer as `wanted`, or as JSON where it is no table."""
     if isinstance(answer, bytes):
         return BYTES, answer
-    if wanted == NPY and not isinstance(answer, dict):
-        from glowplug.serve.npy import npy_bytes
+    if wanted == NPY:
+        from glowplug.serve.npy import array_of, npy_bytes
 
-        return NPY, npy_bytes(answer)
+        array = array_of(answer)
+        if array is not None:
+            return NPY, npy_bytes(array)
     answer = _plain(answer)
     if wanted == CSV:
         from glowplug.serve.csv_rows import csv_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from glowplug.serve.hosted import Models
 from glowplug.serve.http import Limits, Problem, Response
 from glowplug.serve.open_inference import OpenInference, refused
-from glowplug.serve.scoring import Measure
+from glowplug.serve.scoring import Measure, forget
 from glowplug.telemetry import recorder
 
 TYPE_CHECKING = False
@@ -104,6 +104,7 @@ class Service:
             return
         is_cold, self._is_cold = self._is_cold, False
         self.telemetry.record(measure, trigger="http", seconds=seconds, is_cold=is_cold)
+        forget(measure.error)
 
     @staticmethod
     def refused(request: Request, problem: Problem) -> Response:

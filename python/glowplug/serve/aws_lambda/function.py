@@ -8,7 +8,7 @@ from time import perf_counter_ns
 from glowplug.errors import OptionError, OptionTypeError
 from glowplug.serve.aws_lambda.triggers import BATCHES, DIRECT, EVENT_BRIDGE, ITEMS, S3, WEB, trigger_of
 from glowplug.serve.http import Limits
-from glowplug.serve.scoring import NO_FALLBACK, Measure, Scorer
+from glowplug.serve.scoring import NO_FALLBACK, Measure, Scorer, forget
 from glowplug.serve.warm import warm as warm_up
 from glowplug.telemetry import recorder
 
@@ -220,16 +220,19 @@ class Handler:
             return self.around(event)
         started, measure = perf_counter_ns(), Measure()
         facts: dict[str, Any] = {"trigger": trigger_of(event)}
+        is_raised = False
         try:
             return self._serve(event, context, facts, measure)
         except Exception as error:
-            measure.error = measure.error or error
+            is_raised, measure.error = True, measure.error or error
             raise
         finally:
             facts["seconds"] = (perf_counter_ns() - started) / 1e9
             facts |= {"is_cold": self.is_cold, "initialization": self.initialization, "context": context}
             self.telemetry.record(measure, **facts)
             self.is_cold = False
+            if not is_raised:
+                forget(measure.error)
 
     def restored(self) -> None:
         """Forget what belonged to the environment that a snapshot was taken of: connections, and that it was warm."""
