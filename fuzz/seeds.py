@@ -18,6 +18,7 @@ import test_catboost
 import test_convert
 import test_native
 import test_networks
+import test_pipelines
 import test_random_graphs
 import test_trees
 import test_xgboost
@@ -43,6 +44,8 @@ def graphs() -> Iterator[bytes]:
     for make in (test_native.classifier, test_native.regressor, test_native.of_version_5, test_native.pipeline):
         for seed in range(COUNT // 4):
             yield make(np.random.default_rng(seed))
+    for name, opsets in zip(test_pipelines.FRAMES, test_pipelines.OPSETS * COUNT, strict=False):
+        yield test_pipelines.of_frame(name, *opsets)[0]
     yield from (models.mlp(2, 3), models.zipmap_classifier(), models.tensor_classifier(), models.multi_dtype())
     yield from (models.counting_loop(), models.optional_output(present=True), models.sequence_output())
 

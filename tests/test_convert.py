@@ -453,6 +453,7 @@ HEADS: list[tuple[dict[str, Any], str]] = [
     ({"link": "logit"}, '`link` is "logit"'),
     ({"link": "sigmoid", "link_factor": "x"}, "`link_factor`"),
     ({"link": "isolation", "link_offset": None}, "`link_offset`"),
+    ({"link": "isolation", "link_factor": 0}, "expected more than 0"),
     ({"start": [0, 0]}, "`start` is not 3"),
     ({"start": [0, 0, float("nan")]}, "`start` is not 3"),
     ({"divisor": 0}, "`divisor` is 0"),

@@ -112,9 +112,10 @@ impl Head<'_> {
             "sigmoid" => Link::Sigmoid(self.finite("link_factor")?),
             "exp" => Link::Exp,
             "softmax" => Link::Softmax,
-            "isolation" => {
-                Link::Isolation { expected: self.finite("link_factor")?, offset: self.finite("link_offset")? }
-            }
+            "isolation" => match self.finite("link_factor")? {
+                expected if expected > 0.0 => Link::Isolation { expected, offset: self.finite("link_offset")? },
+                other => return Err(format!("`link_factor` is {other}, expected more than 0")),
+            },
             other => return Err(format!("`link` is {other:?}, which is not known")),
         })
     }
