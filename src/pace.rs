@@ -50,6 +50,8 @@ impl Pace {
             0 => per_row,
             // The first run of a class is a cold one.
             1 | 2 => known.min(per_row),
+            // So much faster that what is known was disturbed.
+            _ if per_row < known - known / WEIGHT => per_row.midpoint(known),
             _ => {
                 let counted = per_row.min(known.saturating_mul(2));
                 (known / WEIGHT).saturating_mul(WEIGHT - 1).saturating_add(counted / WEIGHT).max(1)

@@ -30,8 +30,10 @@ const SURELY_WORTH_SPLITTING: Duration = Duration::from_millis(10);
 /// Calls of about the same number of rows before one run, or pieces, are judged by what they take. Pieces try several sizes.
 const TRIES_WHOLE: u64 = 3;
 const TRIES_SPLIT: u64 = 8;
-/// One call of so many goes the slower way, which may have become the faster one.
+/// One call of so many goes the slower way, which may have become the faster one; after few calls, twice as many each time, as what
+/// is known of the first ones may be that of another time: a thread that was just started can be long in getting a CPU of its own.
 const TRIED_AGAIN: u64 = 100;
+const TRIED_AGAIN_EARLY: u64 = 16;
 /// A run that may take longer is watched from another thread, so that Ctrl-C ends it.
 const LONG: Duration = Duration::from_millis(30);
 /// How often the caller is asked whether to go on: Ctrl-C is answered well within a tenth of a second.
@@ -54,7 +56,7 @@ pub fn run(
         return Err(exceeded(deadline));
     }
     let rows = session.rows(inputs);
-    let ran = if rows < FEW_ROWS && !session.is_slow() {
+    let ran = if rows < few_rows(session) && !session.is_slow() {
         match deadline {
             None => return session.run(inputs, requests, None),
             Some(_) => session.run(inputs, requests, Some(&*Bound::new(deadline)?)),
@@ -70,6 +72,11 @@ pub fn run(
         (Err(error), Some(deadline)) if error.kind() == ErrorKind::Stopped => Err(exceeded(deadline)),
         (ran, _) => ran,
     }
+}
+
+/// What is too few rows to be looked at. An engine that computes fewer than that at once does much for each.
+fn few_rows(session: &Session) -> u64 {
+    session.block().map_or(FEW_ROWS, |block| FEW_ROWS.min(block + 1))
 }
 
 fn run_many(
@@ -111,7 +118,8 @@ fn is_worth_splitting(session: &Session, rows: u64) -> bool {
         return false;
     }
     let Some(pieces) = split.known(rows, TRIES_SPLIT) else { return true };
-    let is_trial = (whole.runs(rows) + split.runs(rows)).is_multiple_of(TRIED_AGAIN);
+    let runs = whole.runs(rows) + split.runs(rows);
+    let is_trial = runs.is_multiple_of(TRIED_AGAIN) || (runs >= TRIED_AGAIN_EARLY && runs.is_power_of_two());
     // Where both take the same, one run takes no threads.
     (pieces + pieces / 20 <= one_run) != is_trial
 }
