@@ -4,8 +4,14 @@
 
 Three processes share one control group with the quota, one after the other in short turns: glowplug, onnxruntime with one
 thread, and onnxruntime's default. Each rests before its turn, since onnxruntime's default threads spin for some 40 ms after a
-run and would use up the quota of whoever comes next. Needs the right to make control groups
-with CPU quotas (root, cgroup v1 or v2).
+run and would use up the quota of whoever comes next; who begins changes from round to round, and the group goes before
+other work on the machine, which the quota alone would let in.
+
+A period of the quota that ends within a call makes it tens of milliseconds longer, so the p99 of a turn depends on where in the
+period it began. Ratios are therefore those of the p99 of turns in the same round, the median of all rounds, with
+the quartiles beside it: where 1 is between them, the rounds do not tell who is faster. "pooled" is the ratio of the p99 of
+all calls of all rounds, in which one bad round decides. Needs the right to make control groups with CPU quotas (root, cgroup v1
+or v2).
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ import models
 
 QUOTAS = (0.14, 0.29, 0.58, 1.0)
 PERIOD = 100_000
+WHO = ("glowplug", "one thread", "default")
 VERSION_1, VERSION_2 = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
 WORKER = """
 import json, os, sys, time
@@ -69,16 +76,18 @@ def group(quota: float) -> Iterator[Path]:
     try:
         if is_v2:
             (folder / "cpu.max").write_text(f"{int(quota * PERIOD)} {PERIOD}")
+            (folder / "cpu.weight").write_text("10000")
         else:
             (folder / "cpu.cfs_period_us").write_text(str(PERIOD))
             (folder / "cpu.cfs_quota_us").write_text(str(int(quota * PERIOD)))
+            (folder / "cpu.shares").write_text("100000")
         yield folder
     finally:
         folder.rmdir()
 
 
-def turns(subject: models.Subject, quota: float, rounds: int) -> dict[tuple[str, int], list[float]]:
-    """Seconds per call, by package and number of rows."""
+def turns(subject: models.Subject, quota: float, rounds: int) -> dict[tuple[str, int], list[list[float]]]:
+    """Seconds per call of each round, by package and number of rows."""
     import numpy as np
 
     files = []
@@ -86,22 +95,24 @@ def turns(subject: models.Subject, quota: float, rounds: int) -> dict[tuple[str,
         file = models.FOLDER / f"{subject.path.stem}-{size}.npz"
         np.savez(file, **subject.feeds(size))
         files.append(str(file))
-    times: dict[tuple[str, int], list[float]] = {}
+    times: dict[tuple[str, int], list[list[float]]] = {}
     with group(quota) as folder:
         workers = {}
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        for who in ("glowplug", "one thread", "default"):
+        for who in WHO:
             command = [sys.executable, "-c", WORKER, str(folder), who, str(subject.path), subject.output, "400", *files]
             pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             workers[who] = subprocess.Popen(command, text=True, env=environment, **pipes)
             assert workers[who].stdout.readline() == "ready\n"
-        for _ in range(rounds):
+        for number in range(rounds):
             for index, size in enumerate((1, 100)):
-                for who, worker in workers.items():
+                for at in range(len(WHO)):
+                    who = WHO[(number + at) % len(WHO)]
+                    worker = workers[who]
                     time.sleep(0.05 + 0.1 / quota)
                     worker.stdin.write(f"{index}\n")
                     worker.stdin.flush()
-                    times.setdefault((who, size), []).extend(json.loads(worker.stdout.readline()))
+                    times.setdefault((who, size), []).append(json.loads(worker.stdout.readline()))
         for worker in workers.values():
             worker.stdin.close()
             worker.wait()
@@ -113,7 +124,7 @@ def main() -> None:
     import numpy as np
 
     arguments = harness.options(__doc__)
-    quotas, rounds = ((0.29, 1.0), 2) if arguments.quick else (QUOTAS, 6)
+    quotas, rounds = ((0.29, 1.0), 3) if arguments.quick else (QUOTAS, 15)
     rows = []
     for key, subject in models.chosen(arguments.models or ["mlp", "lightgbm", "forest", "encoder"]).items():
         for quota in quotas:
@@ -123,18 +134,18 @@ def main() -> None:
                 print(f"CPU quotas cannot be set here: {error}")
                 return
             for size in (1, 100):
-                p99 = {who: float(np.percentile(times[who, size], 99)) for who in ("glowplug", "one thread", "default")}
-                mean = {who: float(np.mean(times[who, size])) for who in p99}
-                row: dict[str, Any] = {
-                    "model": subject.name,
-                    "CPUs": quota,
-                    "rows": size,
-                    "p99 ms": p99["glowplug"] * 1e3,
-                }
-                row["p99 × 1 thread"] = p99["one thread"] / p99["glowplug"]
-                row["p99 × default"] = p99["default"] / p99["glowplug"]
-                row["mean × 1 thread"] = mean["one thread"] / mean["glowplug"]
-                row["mean × default"] = mean["default"] / mean["glowplug"]
+                rounds_of = {who: [np.percentile(turn, 99) for turn in times[who, size]] for who in WHO}
+                every = {who: np.concatenate(times[who, size]) for who in WHO}
+                row: dict[str, Any] = {"model": subject.name, "CPUs": quota, "rows": size}
+                row["p99 ms"] = float(np.median(rounds_of["glowplug"])) * 1e3
+                for who, name in (("one thread", "1 thread"), ("default", "default")):
+                    ratios = np.array(rounds_of[who]) / rounds_of["glowplug"]
+                    low, middle, high = map(float, np.percentile(ratios, [25, 50, 75]))
+                    row[f"p99 × {name}"] = middle
+                    row[f"quartiles of {name}"] = f"{harness.shown(low)} to {harness.shown(high)}"
+                    pooled = np.percentile(every[who], 99) / np.percentile(every["glowplug"], 99)
+                    row[f"pooled × {name}"] = float(pooled)
+                    row[f"mean × {name}"] = float(every[who].mean() / every["glowplug"].mean())
                 row["repeat"] = f"quota.py --models {key}"
                 rows.append(row)
     title = "Under CPU quotas; ratios: onnxruntime's time / glowplug's"

@@ -53,6 +53,10 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
     functions = rows("lambda")
     cold_trees = [row for row in rows("trees cold") if row["program"] == "glowplug" and "LightGBM" in row["model"]]
     used = "CPU beyond bare, ms"
+    shared = [row for row in many if row["threads"] == 2 and row["rows"] == 10_000]
+    # What two threads reach that need nothing but registers, in the same rounds: the most that could be measured.
+    most = [row["a loop"] for row in shared if row.get("a loop")]
+    ceiling = f", of {median(most):.2f} that two loops in registers reached in these rounds" if most else ""
 
     def of_trees(count: int, ratio: str, *parts: str) -> list[float]:
         found = [row for part in parts or TREES for row in rows(part) if row["rows"] == count and row["threads"] == 1]
@@ -77,8 +81,7 @@ def goals(measures: dict[str, Any]) -> list[tuple[str, str, str]]:
                 [row["CPU over empty"] for row in functions], 1.6),
         at_most("the same: ≤ 1/3 of one on onnxruntime", [row["CPU"] for row in functions], 1 / 3),
         at_most("its peak memory: ≤ 1/2 of one on onnxruntime", [row["peak"] for row in functions], 0.5),
-        at_least("2 threads over 1 at 10,000 rows: ≥ 1.8",
-                 [row["× 1 thread"] for row in many if row["threads"] == 2 and row["rows"] == 10_000], 1.8),
+        at_least(f"2 threads over 1 at 10,000 rows: ≥ 1.8{ceiling}", [row["× 1 thread"] for row in shared], 1.8),
         at_least("rows per second, same threads: ≥ 1 × onnxruntime in every row",
                  [row["× onnxruntime"] for row in many], 1),
         at_least("p99 under quotas: ≥ 1 × onnxruntime with one thread", [row["p99 × 1 thread"] for row in quota], 1),

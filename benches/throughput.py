@@ -3,12 +3,17 @@
     python benches/throughput.py --models lightgbm mlp --most 10000
 
 Everybody scores the same arrays in this process, in turn; answers are compared before anything is timed. The ratio is how
-many times the peer's rows per second glowplug scores, and the column beside it how many times its own with one
-thread.
+many times the peer's rows per second glowplug scores, and the last columns how many times its own with one
+thread, and how many times one thread's work two threads do in the same rounds that need nothing but registers: a
+loop that no program here could have beaten at that moment, less on a machine whose CPUs are two threads of one core or
+which others use.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import onnxruntime
@@ -28,6 +33,20 @@ def session(path: object, threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options)
+
+
+#: Rows from which threads are expected to share the work.
+MANY = 1_000
+
+
+def loops() -> dict[str, Callable[[], object]]:
+    """The same work on one thread, and on each of two: key derivation, which holds neither the interpreter nor memory."""
+    pool = ThreadPoolExecutor(2)
+
+    def one(_: int = 0) -> bytes:
+        return hashlib.pbkdf2_hmac("sha256", b"password", b"salt", 20_000)
+
+    return {"loop": one, "two loops": lambda: list(pool.map(one, range(2)))}
 
 
 def main() -> None:
@@ -56,6 +75,8 @@ def main() -> None:
                 for name, score in subject.peers.items():
                     models.same(score(feeds, threads), expected, subject.tolerance)
                     calls[name] = lambda score=score, feeds=feeds, threads=threads: score(feeds, threads)
+                if threads > 1 and size >= MANY:
+                    calls |= loops()
                 if threads > 1:
                     calls["one thread"] = lambda feeds=feeds, outputs=outputs, alone=alone: alone.run(feeds, outputs)
                 # What is learned on the way is learned once.
@@ -70,6 +91,7 @@ def main() -> None:
                 row["× native"] = got[native[0]] / got["glowplug"] if native else None
                 row["native"] = native[0] if native else None
                 row["× 1 thread"] = got["one thread"] / got["glowplug"] if threads > 1 else None
+                row["a loop"] = 2 * got["loop"] / got["two loops"] if "loop" in got else None
                 row["repeat"] = f"throughput.py --models {key} --most {size}"
                 rows.append(row)
                 print(harness.as_text([row]).splitlines()[1], flush=True)
