@@ -34,7 +34,7 @@ impl<'a> Records<'a> {
                 DType::String => Elements::Strings(Strings::default()),
                 _ => Elements::Owned(Buffer::default()),
             };
-            let shape = port.dims()?.iter().map(|_| 1).collect::<Shape>();
+            let shape = Shape::from_slice(if port.dims()?.len() == 1 { &[1] } else { &[1, 1] });
             inputs.push(InputTensor { index, shape, elements });
         }
         let names = Names::new(Named::Inputs(signature.inputs()), signature.input_order());

@@ -20,6 +20,10 @@ impl Strings {
 
     /// Appends one.
     pub fn push(&mut self, text: &str) {
+        if self.text.capacity() == 0 {
+            // Just as long: most often it is the only one.
+            self.text = String::with_capacity(text.len());
+        }
         self.text.push_str(text);
         self.ends.push(self.text.len());
     }
@@ -51,9 +55,15 @@ impl Strings {
     }
 
     /// Them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.range(0..self.ends.len())
+    }
+
+    /// Those of a range of positions; those beyond the end are left out.
+    pub fn range(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = &str> {
+        let ends = self.ends.get(range.start..range.end.min(self.ends.len())).unwrap_or_default();
+        let mut start = range.start.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        ends.iter().map(move |end| &self.text[std::mem::replace(&mut start, *end)..*end])
     }
 }
 

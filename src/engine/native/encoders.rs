@@ -11,9 +11,13 @@ use super::values::{Constant, Element, Values, by_kind};
 use crate::onnx::{Array, Data, FullNode};
 use crate::tensor::DType;
 
+/// Of so few texts, comparing with each takes less than hashing.
+const FEW: usize = 8;
+
 /// What labels are looked up by.
 #[derive(Debug)]
 enum Keys {
+    FewTexts(Vec<Box<str>>),
     Texts(HashMap<Box<str>, u32>),
     Ints(HashMap<i64, u32>),
     /// Bits of floating point, of which zeros and missing numbers have one each.
@@ -55,6 +59,9 @@ impl Keys {
             known
         }
         Ok(match keys {
+            Constant::Texts(texts) if texts.len() <= FEW => {
+                Self::FewTexts(texts.iter().map(|text| text.as_str().into()).collect())
+            }
             Constant::Texts(texts) => Self::Texts(index(texts.iter().map(|text| text.as_str().into()))),
             Constant::Ints(ints) => Self::Ints(index(ints.iter().copied())),
             Constant::Floats(floats) => Self::Numbers(index(floats.iter().map(|key| bits(f64::from(*key))))),
@@ -63,8 +70,10 @@ impl Keys {
         })
     }
 
+    /// How many different ones there are.
     fn len(&self) -> usize {
         match self {
+            Self::FewTexts(keys) => (0..keys.len()).filter(|at| !keys[..*at].contains(&keys[*at])).count(),
             Self::Texts(keys) => keys.len(),
             Self::Ints(keys) => keys.len(),
             Self::Numbers(keys) => keys.len(),
@@ -74,6 +83,10 @@ impl Keys {
     /// Gives the number of each element's key, and the element's place.
     fn each(&self, values: &Values<'_>, mut give: impl FnMut(usize, Option<u32>)) {
         match (self, values) {
+            (Self::FewTexts(keys), Values::Texts(texts)) => {
+                let key = |text: &str| (0..).zip(keys).find(|(_, key)| ***key == *text).map(|(at, _)| at);
+                texts.iter().enumerate().for_each(|(at, text)| give(at, key(text)));
+            }
             (Self::Texts(keys), Values::Texts(texts)) => {
                 texts.iter().enumerate().for_each(|(at, text)| give(at, keys.get(*text).copied()));
             }

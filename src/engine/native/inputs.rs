@@ -2,7 +2,7 @@
 
 use super::program::{Block, Kind};
 use super::values::Element;
-use crate::tensor::{DType, Elements, InputTensor, Number, RawData};
+use crate::tensor::{DType, Elements, InputTensor, Number, RawData, Strings};
 
 /// An input of all rows of a call.
 pub(super) struct Input<'a> {
@@ -13,7 +13,7 @@ pub(super) struct Input<'a> {
 
 enum Data<'a> {
     Raw(RawData),
-    Texts(Vec<&'a str>),
+    Texts(&'a Strings),
 }
 
 impl<'a> Input<'a> {
@@ -21,9 +21,7 @@ impl<'a> Input<'a> {
     pub(super) fn new(input: &'a InputTensor, kind: Kind, rows: usize) -> Option<Self> {
         let count = rows.checked_mul(kind.each)?;
         let data = match &input.elements {
-            Elements::Strings(texts) if kind.dtype == DType::String && texts.len() == count => {
-                Data::Texts(texts.iter().collect())
-            }
+            Elements::Strings(texts) if kind.dtype == DType::String && texts.len() == count => Data::Texts(texts),
             plain => Data::Raw(plain.raw().filter(|data| data.bytes() == count * kind.dtype.size())?),
         };
         Some(Self { slot: input.index, kind, data })
@@ -36,8 +34,7 @@ impl<'a> Input<'a> {
         let data = match &self.data {
             Data::Raw(data) => *data,
             Data::Texts(texts) => {
-                let texts = texts.get(first..first + count)?;
-                block.make(self.slot, |_, out: &mut Vec<&'a str>| out.extend_from_slice(texts));
+                block.make(self.slot, |_, out: &mut Vec<&'a str>| out.extend(texts.range(first..first + count)));
                 return Some(());
             }
         };

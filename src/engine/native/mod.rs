@@ -17,6 +17,7 @@ mod reductions;
 mod scalers;
 mod shape;
 mod shaping;
+mod spare;
 mod svm;
 mod tree_ensemble;
 mod trees;
@@ -122,11 +123,10 @@ impl NativeEngine {
         answers: &mut [Answer<'_>],
         stop: Option<&Stop>,
     ) -> Result<()> {
-        let inputs: SmallVec<[Input<'_>; 2]> = inputs
-            .iter()
-            .filter(|input| self.used.get(input.index).is_none_or(|used| *used))
-            .map(|input| Input::new(input, self.program.slots[input.index], rows).ok_or_else(|| self.wrong()))
-            .collect::<Result<_>>()?;
+        let mut read = SmallVec::<[Input<'_>; 8]>::with_capacity(inputs.len());
+        for input in inputs.iter().filter(|input| self.used.get(input.index).is_none_or(|used| *used)) {
+            read.push(Input::new(input, self.program.slots[input.index], rows).ok_or_else(|| self.wrong())?);
+        }
         let most = if rows == 1 { 1 } else { (BLOCK_BYTES / self.program.row_bytes().max(1)).clamp(1, BLOCK) };
         let mut block = self.program.block();
         for start in (0..rows).step_by(most) {
@@ -134,7 +134,7 @@ impl NativeEngine {
                 return Err(stopped(&self.signature));
             }
             block.rows = most.min(rows - start);
-            for input in &inputs {
+            for input in &read {
                 input.fill(&mut block, start).ok_or_else(|| self.wrong())?;
             }
             self.program.run(&mut block).map_err(|trouble| self.trouble(trouble))?;
@@ -143,6 +143,7 @@ impl NativeEngine {
                 answer.take(block.slot(slot), start).ok_or_else(|| self.wrong())?;
             }
         }
+        block.keep();
         Ok(())
     }
 }

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use smallvec::SmallVec;
-
+use super::spare::Spare;
 use super::values::{Constant, Element, Values};
 use crate::onnx::Classes;
 use crate::tensor::DType;
@@ -33,7 +32,8 @@ pub(super) trait Step: Debug + Send + Sync {
 #[derive(Debug)]
 pub(super) struct Block<'a> {
     pub(super) rows: usize,
-    slots: SmallVec<[Values<'a>; 4]>,
+    slots: Vec<Values<'a>>,
+    spare: Spare,
     /// Numbers of a step and bytes of an input, whose memory the next block takes again.
     pub(super) scratch: Vec<f64>,
     pub(super) bytes: Vec<u8>,
@@ -86,11 +86,13 @@ pub(super) struct Program {
 impl Program {
     /// Room for blocks, with the constants in their slots.
     pub(super) fn block(&self) -> Block<'_> {
-        let mut slots: SmallVec<_> = std::iter::repeat_with(Values::default).take(self.slots.len()).collect();
+        let mut spare = Spare::take();
+        let mut slots = spare.take_slots();
+        slots.resize_with(self.slots.len(), Values::default);
         for (slot, constant) in &self.constants {
             slots[*slot] = constant.values();
         }
-        Block { rows: 0, slots, scratch: Vec::new(), bytes: Vec::new() }
+        Block { rows: 0, slots, spare, scratch: Vec::new(), bytes: Vec::new() }
     }
 
     /// Makes all slots of those of the inputs.
@@ -120,6 +122,11 @@ impl<'a> Block<'a> {
     pub(super) fn make<T: Element<'a>, R>(&mut self, slot: usize, fill: impl FnOnce(&Self, &mut Vec<T>) -> R) -> R {
         let mut elements = T::reuse(std::mem::take(&mut self.slots[slot]));
         elements.clear();
+        if elements.capacity() == 0
+            && let Some(spare) = T::spare(&mut self.spare)
+        {
+            elements = spare;
+        }
         let result = fill(self, &mut elements);
         self.slots[slot] = T::wrap(elements);
         result
@@ -143,6 +150,11 @@ impl<'a> Block<'a> {
         if let Values::Doubles(elements) = &mut self.slots[slot] {
             change(elements.to_mut());
         }
+    }
+
+    /// Keeps the memory for the next block of the thread.
+    pub(super) fn keep(self) {
+        self.spare.keep(self.slots);
     }
 
     pub(super) fn take(&mut self, slot: usize) -> Values<'a> {

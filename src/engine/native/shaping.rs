@@ -408,6 +408,7 @@ fn run_pick<'a, T: Element<'a>>(block: &mut Block<'a>, step: &Pick) {
 
 fn run_join<'a, T: Element<'a>>(block: &mut Block<'a>, step: &Join) {
     block.make(step.to, |block, out: &mut Vec<T>| {
+        out.reserve(block.rows * step.parts.iter().map(|part| part.each).sum::<usize>());
         for row in 0..block.rows {
             for outer in 0..step.outer {
                 for part in &step.parts {

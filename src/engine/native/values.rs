@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::spare::Spare;
 use crate::tensor::DType;
 
 /// The elements of one value: those of one row after the other. Constants have those of one row, for all.
@@ -32,12 +33,18 @@ pub(super) trait Element<'a>: Copy + PartialEq + 'a {
     fn of<'b>(values: &'b Values<'a>) -> Option<&'b [Self]>;
     /// The memory of a value that is no longer needed.
     fn reuse(values: Values<'a>) -> Vec<Self>;
+    /// An empty list with memory.
+    fn spare(spare: &mut Spare) -> Option<Vec<Self>>;
     fn wrap(elements: Vec<Self>) -> Values<'a>;
 }
 
 macro_rules! elements {
-    ($($type:ty, $variant:ident;)*) => {
+    ($($type:ty, $variant:ident, $spare:ident;)*) => {
         $(impl<'a> Element<'a> for $type {
+            fn spare(spare: &mut Spare) -> Option<Vec<Self>> {
+                spare.$spare.pop()
+            }
+
             fn of<'b>(values: &'b Values<'a>) -> Option<&'b [Self]> {
                 if let Values::$variant(elements) = values { Some(elements) } else { None }
             }
@@ -54,11 +61,11 @@ macro_rules! elements {
 }
 
 elements! {
-    f32, Floats;
-    f64, Doubles;
-    i64, Ints;
-    bool, Bools;
-    &'a str, Texts;
+    f32, Floats, floats;
+    f64, Doubles, doubles;
+    i64, Ints, ints;
+    bool, Bools, bools;
+    &'a str, Texts, texts;
 }
 
 /// Calls a function with the type of elements of `$dtype`.

@@ -164,6 +164,7 @@ impl Engine for TreeView {
                 None => all.extend(bytes),
             }
         }
+        block.keep();
         if request.buffer.is_some() {
             return Ok(vec![Value::Written]);
         }
