@@ -95,6 +95,86 @@ def test_snapshots(folder: Path) -> None:
         assert about(api)["random"] != first["random"]
 
 
+#: Before the snapshot: the model has run on two threads with a deadline, NumPy has a seed, a client of S3 is there. What the
+#: hooks of the function see is kept: those before a snapshot are called in the order opposite to that of registration.
+RESTORED = """
+import os, threading, time
+import numpy as np
+import glowplug
+from glowplug.serve.aws_lambda import handler as make
+from snapshot_restore_py import register_after_restore, register_before_snapshot
+
+seen = {}
+
+def tasks():
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/comm") as file:
+            names.append(file.read().strip())
+    return sorted(names)
+
+def until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, tasks()
+        time.sleep(0.01)
+
+def settle():
+    # Threads end a moment after they are told to.
+    until(lambda: not set(tasks()) & {"glowplug-0", "glowplug-1"})
+    seen["after"] = tasks()
+
+model = glowplug.load("model.onnx", threads=2, batch="rows")
+register_before_snapshot(settle)
+served = make(model, output="s3://scores/out")
+other = make(model)
+
+def used():
+    model.predict(np.zeros((300_000, 2), np.float32), timeout=60)
+    seen["before"], seen["pid"] = tasks(), os.getpid()
+    seen["cpus"] = glowplug.resources()["cpus"]
+    served._store, served.is_cold, other.is_cold = "of the copy's origin", False, False
+    np.random.seed(7)
+    # The environment that the snapshot is restored in has fewer.
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = "256"
+
+register_before_snapshot(used)
+
+def handler(event, context):
+    return seen | {
+        "store": served._store, "cold": [served.is_cold, other.is_cold], "random": np.random.random(),
+        "now": glowplug.resources()["cpus"], "late": late(), "right": model.predict(np.ones((3, 2), np.float32)).tolist(),
+        "pid now": os.getpid(), "telemetry": served(__import__("json").loads("[[1, 2]]"), context),
+    }
+
+def late():
+    try:
+        model.predict(np.zeros((300_000, 2), np.float32), timeout=1e-9)
+    except glowplug.DeadlineExceeded:
+        return True
+"""
+
+
+def test_what_a_restore_refreshes(folder: Path) -> None:
+    seen = []
+    for _ in range(2):
+        with RuntimeApi() as api, client(folder, api, RESTORED, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start"):
+            seen.append(api.invoke("", timeout=30).json())
+    first, second = seen
+    # Threads for batches are parked before the snapshot, and come back.
+    assert "glowplug-0" in first["before"], first
+    assert "glowplug-0" not in first["after"]
+    # What was found out about the machine is found out again.
+    assert first["cpus"] > first["now"] == pytest.approx(256 / 1769)
+    assert first["store"] is None, "a connection belongs to one environment"
+    assert first["cold"] == [True, True], "whichever of them is called next"
+    assert first["random"] != second["random"], "both had the seed 7"
+    # And what needs nothing works.
+    assert first["pid"] == first["pid now"]
+    assert (first["late"], first["right"], first["telemetry"]) == (True, [[1, 1]] * 3, [[1, 2]])
+
+
 def test_failure_after_restore_is_reported(folder: Path) -> None:
     wrong = FUNCTION + "\nos.environ['GLOWPLUG_THREADS'] = 'many'\n"
     with (

@@ -17,7 +17,7 @@ import pytest
 from glowplug.lab.runtime_api import LARGEST_ANSWER, RuntimeApi, RuntimeGoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 pytest.importorskip("awslambdaric")
@@ -58,12 +58,21 @@ def peak():
 
 @contextmanager
 def client(
-    folder: Path, api: RuntimeApi, handler: str = HANDLER, *, function: str = "handler", **variables: str
+    folder: Path,
+    api: RuntimeApi,
+    handler: str = HANDLER,
+    *,
+    function: str = "handler",
+    within: Callable[[Sequence[str]], Sequence[str]] = lambda command: command,
+    **variables: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The real client in a process of its own, until the end of the block; its log is the file `log`."""
+    """The real client in a process of its own, until the end of the block; its log is the file `log`.
+
+    `within` gives the command that runs another one, within limits for example.
+    """
     (folder / "function.py").write_text(handler)
     environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": api.address, **variables}
-    command = [sys.executable, "-m", "awslambdaric", f"function.{function}"]
+    command = within([sys.executable, "-m", "awslambdaric", f"function.{function}"])
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, cwd=folder, env=environment, stdout=log) as process,
