@@ -118,6 +118,13 @@ def test_application_without_lifespan_loads_when_it_is_asked() -> None:
     asyncio.run(all_of_it())
 
 
+def test_application_that_is_mounted_can_be_loaded_beforehand() -> None:
+    app = asgi.app({"a": glowplug.load(HOSTED["mlp"]), "b": glowplug.load(HOSTED["two"])})
+    assert asyncio.run(Caller(app).ask("GET", "/v2/health/ready", root="/below"))[0] == 503  # type: ignore[index]
+    app.service.load()
+    assert asyncio.run(Caller(app).ask("GET", "/v2/health/ready", root="/below"))[0] == 200  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -26,9 +26,12 @@ def test_blocks_are_found() -> None:
 
 
 @pytest.mark.parametrize(("page", "line", "code"), blocks(), ids=lambda value: str(value)[:30])
-def test_block_runs(page: str, line: int, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_runs(
+    page: str, line: int, code: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(ROOT)
     exec(compile("\n" * (line - 1) + code, str(ROOT / page), "exec"), {"__name__": "docs"})
+    assert not re.search(r"^[45]\d\d\b", capsys.readouterr().out, re.MULTILINE), "an example is answered with an error"
 
 
 def test_links_lead_somewhere() -> None:

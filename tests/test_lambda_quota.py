@@ -1,4 +1,4 @@
-"""Functions of AWS Lambda with the CPU of a small one, to which the kernel holds them: deadlines and answers hold all the same."""
+"""Functions of AWS Lambda with the CPU of a small one, to which the kernel holds them: deadlines and answers hold as well."""
 
 from __future__ import annotations
 
