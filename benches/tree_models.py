@@ -74,6 +74,8 @@ SHAPES: dict[str, Shape] = {
     "digits-xgb": _xgboost("digits", 1000, 6),
     "diabetes-xgb": _xgboost("diabetes", 100, 4, compiles=True),
     "forest": _sklearn("flights", 200, "RandomForestClassifier", 12),
+    "flights-forest": _sklearn("flights", 100, "RandomForestClassifier", None),
+    "diamonds-forest": _sklearn("diamonds", 100, "RandomForestRegressor", None),
     "digits-forest": _sklearn("digits", 300, "ExtraTreesClassifier", None),
     "wine": _sklearn("wine", 100, "RandomForestClassifier", None, compiles=True),
     "diabetes": _sklearn("diabetes", 300, "GradientBoostingRegressor", 3),

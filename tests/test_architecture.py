@@ -174,6 +174,7 @@ UNSAFE = {
     "trees/instructions.rs": "calls what is compiled for instructions that this processor has",
     "trees/kernels/avx2.rs": "loads and stores vectors",
     "trees/kernels/avx512.rs": "loads and stores vectors",
+    "trees/kernels/chunks.rs": "loads and stores vectors",
 }
 #: What would end the user's process or lose an error.
 FORBIDDEN = re.compile(

@@ -109,13 +109,17 @@ impl<'a> Pieces<'a> {
 
     /// Largest piece: a fair part of the batch, and short enough to ask the caller between two of them.
     fn most_rows(&self, rows: usize, threads: usize) -> u64 {
-        let pace = self.session.pace();
-        let by_time = pace.estimate(rows as u64).map_or(1, |time| time.as_nanos() / PIECE_TIME.as_nanos());
+        // Whichever is less: one of them may know cold runs only, and pieces that are too small are never the faster.
+        let estimate = |rows: u64| {
+            let known = [self.session.pace().estimate(rows), self.session.piece_pace().estimate(rows)];
+            known.into_iter().flatten().min()
+        };
+        let by_time = estimate(rows as u64).map_or(1, |time| time.as_nanos() / PIECE_TIME.as_nanos());
         let count =
             u64::try_from(by_time).unwrap_or(u64::MAX).clamp(threads as u64, threads as u64 * PIECES_PER_THREAD);
         let fair = if threads == 1 { rows as u64 } else { (rows as u64).div_ceil(count) };
         let per_glance = |sample: u64| {
-            let nanos = pace.estimate(sample)?.as_nanos().max(1);
+            let nanos = estimate(sample)?.as_nanos().max(1);
             u64::try_from(GLANCE.as_nanos().saturating_mul(u128::from(sample)) / nanos).ok()
         };
         fair.min(per_glance(fair).unwrap_or(fair)).max(1)

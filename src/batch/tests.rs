@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -122,11 +123,28 @@ fn rows(count: u16) -> Vec<f32> {
 
 const PER_ROW: Duration = Duration::from_micros(20);
 const DOUBLED: Compute = |rows| rows.iter().map(|row| row * 2.0).collect();
+/// Waits once in the process.
+const DOUBLED_BUT_COLD: Compute = |rows| {
+    static IS_WARM: AtomicBool = AtomicBool::new(false);
+    if !IS_WARM.swap(true, Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    DOUBLED(rows)
+};
 const CENTRED: Compute = |rows| {
     #[allow(clippy::cast_precision_loss)]
     let mean = rows.iter().sum::<f32>() / rows.len() as f32;
     rows.iter().map(|row| row - mean).collect()
 };
+
+#[test]
+fn a_cold_first_run_does_not_make_pieces_small() {
+    let (session, engine) = model(DOUBLED_BUT_COLD, Duration::from_nanos(100), 1, Batch::Auto);
+    assert_eq!(answer(&session, &rows(10_000)).unwrap(), DOUBLED(&rows(10_000)));
+    // The first run was of 9 rows, which took 33 ms each: as many as fit between two looks at the caller were none.
+    let runs = engine.runs.lock().unwrap();
+    assert!(runs.iter().any(|rows| *rows >= 256), "{runs:?}");
+}
 
 #[test]
 fn every_way_gives_the_serial_answer() {

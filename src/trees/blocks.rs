@@ -18,7 +18,7 @@ use super::search::{MOST_RANKS, Ranker, TILE, Tile};
 use super::walk::{Forest, Seen};
 
 /// Leaves of the largest tree, as they are numbered by bytes.
-const MOST_LEAVES: usize = 256;
+pub(super) const MOST_LEAVES: usize = 256;
 /// Tiles of the largest block: more share the reading of nodes, until where rows stand leaves the registers.
 const MOST_TILES: usize = 8;
 /// Rows of the largest block.
@@ -167,12 +167,12 @@ impl Blocks {
 
     /// How rows of float32 get their bytes.
     pub(super) fn singles(&self, columns: &Columns) -> &Ranker<f32> {
-        self.singles.get_or_init(|| Ranker::new(columns, &self.parts, self.features))
+        self.singles.get_or_init(|| Ranker::new(columns, &self.parts, self.features, false))
     }
 
     /// How rows of float64 get their bytes.
     pub(super) fn doubles(&self, columns: &Columns) -> &Ranker<f64> {
-        self.doubles.get_or_init(|| Ranker::new(columns, &self.parts, self.features))
+        self.doubles.get_or_init(|| Ranker::new(columns, &self.parts, self.features, false))
     }
 
     /// Adds the leaves of rows to their sums in `scores`, as many rows as fit into a block; says how many.
@@ -219,7 +219,7 @@ impl Blocks {
         let used = rows.chunks(TILE * self.features.max(1));
         let tiles = used.len();
         for (number, rows) in used.enumerate() {
-            T::rank_tile(how, ranker, rows, &mut lanes, (number, TILES));
+            T::rank_tile(how, ranker, rows, &mut lanes, (number, TILES), &mut []);
             if let Some(members) = &self.members {
                 members.find(columns, (rows, self.features), &mut starts, (number, TILES));
             }

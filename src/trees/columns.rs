@@ -249,6 +249,11 @@ impl Columns {
         if is_category { value as u32 } else { other }
     }
 
+    /// Columns that are always 0, which come first.
+    pub(super) fn zeros(&self) -> usize {
+        self.zeros
+    }
+
     /// The first column of categories.
     pub(super) fn first_of_categories(&self) -> usize {
         self.zeros + self.kinds.len()

@@ -7,9 +7,10 @@ use super::across::{MOST_LANES, Row, SIDE_BY_SIDE, Slot};
 use super::blocks::{Blocks, Step};
 use super::columns::Columns;
 use super::contributions::{self, FEW, MANY, Points, Scratch, Table};
+use super::deep::{Nodes, Ranks};
 use super::kernels::plain;
 #[cfg(target_arch = "x86_64")]
-use super::kernels::{avx2, avx512};
+use super::kernels::{avx2, avx512, chunks};
 use super::members::Word;
 use super::search::{Ranker, Real, TILE, Tile};
 use crate::processor::{self, Level};
@@ -134,6 +135,24 @@ impl Instructions {
         }
     }
 
+    /// Whether there are instructions for chunks.
+    pub(super) fn follows_chunks(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.0 == Set::Vbmi;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// By which exit rows leave a chunk: nothing is done unless [`Self::follows_chunks`].
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "there are no chunks"))]
+    pub(super) fn follow(self, nodes: Nodes<'_>, rows: &[u16], ranks: Ranks<'_>, codes: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Set::Vbmi {
+            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ, VL and VBMI.
+            unsafe { chunks::follow(nodes, rows, ranks, codes) }
+        }
+    }
+
     /// What is fastest for blocks of so many tiles: with few vectors a step of AVX-512 waits for masks, which takes half as
     /// long again as AVX2.
     fn for_tiles(self, tiles: usize) -> Self {
@@ -174,13 +193,15 @@ pub(super) trait Number: Real + 'static {
     /// What ranks them.
     fn ranker<'a>(blocks: &'a Blocks, columns: &Columns) -> &'a Ranker<Self>;
 
-    /// The bytes of up to 64 rows: `lanes` has some tiles for each lane, of which the one with this number is written.
+    /// The bytes of up to 64 rows: `lanes` has some tiles for each lane, of which the one with this number is written; and
+    /// the ranks of their columns, if the ranker has them.
     fn rank_tile(
         how: Instructions,
         ranker: &Ranker<Self>,
         rows: &[Self],
         lanes: &mut [Tile],
         number_of: (usize, usize),
+        words: &mut [[u16; TILE]],
     );
 
     /// The bytes of one row.
@@ -200,8 +221,9 @@ macro_rules! number {
                 rows: &[Self],
                 lanes: &mut [Tile],
                 number_of: (usize, usize),
+                words: &mut [[u16; TILE]],
             ) {
-                chosen!(how, plain::$tile, avx2::$tile, avx512::$tile, (ranker, rows, lanes, number_of));
+                chosen!(how, plain::$tile, avx2::$tile, avx512::$tile, (ranker, rows, lanes, number_of, words));
             }
 
             fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]) {

@@ -10,6 +10,7 @@ mod catboost;
 mod categories;
 mod columns;
 mod contributions;
+mod deep;
 mod document;
 mod instructions;
 mod kernels;
@@ -34,9 +35,10 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::error::{Error, ErrorKind, Result};
 use across::Across;
-use blocks::{Blocks, MOST_ROWS};
+use blocks::{Blocks, MOST_LEAVES, MOST_ROWS};
 use columns::{Columns, Thresholds};
 use contributions::Collected;
+use deep::Deep;
 use instructions::Instructions;
 use linear::Linear;
 use members::Members;
@@ -111,6 +113,8 @@ pub struct Ensemble {
     /// Made for the first batch, or after some rows: a process that scores few rows does not pay for them.
     blocks: OnceLock<Option<Batches>>,
     walked: AtomicUsize,
+    /// The same for trees that are too large for blocks.
+    deep: OnceLock<Option<Deep>>,
 }
 
 /// How leaves are added.
@@ -331,6 +335,7 @@ impl Builder {
             leaf_numbers: self.leaf_numbers,
             blocks: OnceLock::new(),
             walked: AtomicUsize::new(0),
+            deep: OnceLock::new(),
         })
     }
 }
@@ -366,6 +371,11 @@ impl Ensemble {
         let walks = format!("{WALKS} walks at once");
         if self.linear.is_some() {
             return format!("{walks}; then linear functions");
+        }
+        if self.is_deep() {
+            let how = Instructions::best();
+            let chunks = if how.follows_chunks() { "chunks of 63 nodes" } else { "walks of sorted rows" };
+            return format!("{walks}; from {} rows on tops of trees, then {chunks} ({})", deep::FEWEST, how.name());
         }
         let Some(batches) = self.batches() else { return walks };
         let blocks =
@@ -423,7 +433,13 @@ impl Ensemble {
                     Some(across) => across.add(batches.how, &batches.blocks, &self.columns, rows, scores),
                     None => self.add_walks(rows, batches.blocks.members(), scores),
                 },
-                None => self.add_walks(rows, None, scores),
+                None => match self.deep_for(left) {
+                    Some(deep) => {
+                        let sums = deep::Sums::new(&self.forest, scores, self.outputs, self.sums.are_single);
+                        deep.add(&self.columns, rows, sums)
+                    }
+                    None => self.add_walks(rows, None, scores),
+                },
             };
         }
         for score in scores.iter_mut() {
@@ -474,6 +490,25 @@ impl Ensemble {
             }
         }
         self.batches()
+    }
+
+    /// What scores so many rows if trees are too large for blocks.
+    fn deep_for(&self, rows: usize) -> Option<&Deep> {
+        if !self.is_deep() || rows < deep::FEWEST {
+            return None;
+        }
+        let make = || Deep::new(Instructions::best(), &self.forest, &self.columns, self.features);
+        self.deep.get_or_init(make).as_ref()
+    }
+
+    /// Whether trees are too large for blocks, and have nothing but thresholds.
+    fn is_deep(&self) -> bool {
+        self.forest.most_leaves() > MOST_LEAVES && !self.forest.has_sets() && self.linear.is_none()
+    }
+
+    /// How many rows are best scored at once, if there are more.
+    pub fn most_rows(&self) -> usize {
+        if self.is_deep() { Deep::most_rows(self.columns.len()) } else { MOST_ROWS }
     }
 
     fn batches(&self) -> Option<&Batches> {

@@ -86,6 +86,8 @@ pub(super) struct Feature {
     /// Levels of the binary tree; none if there are too many thresholds.
     pub(super) depth: u32,
     pub(super) lanes: std::ops::Range<usize>,
+    /// Its columns of ranks of 16 bits, if those are wanted as well.
+    pub(super) words: std::ops::Range<usize>,
 }
 
 /// A range of ranks as bytes, under a rule for missing numbers and zeros.
@@ -106,6 +108,8 @@ pub(super) struct Ranker<T> {
     /// Binary trees: the children of the threshold at 1 are at 2 and 3, and so on.
     pub(super) heaps: Vec<f32>,
     pub(super) kinds: Vec<Kind>,
+    /// Of columns of 16 bits.
+    pub(super) wide_kinds: Vec<Kind>,
     /// The largest number that is zero.
     pub(super) near_zero: T,
     /// Numbers of a row.
@@ -114,9 +118,11 @@ pub(super) struct Ranker<T> {
 
 impl<T: Real> Ranker<T> {
     /// Lanes are parts of columns: (column, which 255 of its ranks), in order.
-    pub(super) fn new(columns: &Columns, parts: &[(u16, u16)], width: usize) -> Self {
+    ///
+    /// With `has_words` each column has its ranks of 16 bits as well.
+    pub(super) fn new(columns: &Columns, parts: &[(u16, u16)], width: usize, has_words: bool) -> Self {
         let (mut features, mut blocks, mut kinds) = (Vec::new(), Vec::new(), Vec::with_capacity(parts.len()));
-        let mut heaps = Vec::new();
+        let (mut heaps, mut wide_kinds) = (Vec::new(), Vec::new());
         for (at, thresholds, numbers) in columns.features() {
             let start = kinds.len();
             let part_of_feature = |part: &&(u16, u16)| numbers.contains(&usize::from(part.0));
@@ -138,9 +144,12 @@ impl<T: Real> Ranker<T> {
                 blocks.extend(level.as_chunks().0.iter().copied().map(Block));
             }
             let (first, depth) = (heaps.len(), push_heap(thresholds, &mut heaps));
-            features.push(Feature { at, levels: starts, heap: first..heaps.len(), depth, lanes: start..kinds.len() });
+            let words = wide_kinds.len()..wide_kinds.len() + if has_words { numbers.len() } else { 0 };
+            wide_kinds.extend(numbers.take(words.len()).map(|column| columns.kind(column)));
+            let lanes = start..kinds.len();
+            features.push(Feature { at, levels: starts, heap: first..heaps.len(), depth, lanes, words });
         }
-        Self { features, blocks, heaps, kinds, near_zero: T::below(columns.near_zero()), width }
+        Self { features, blocks, heaps, kinds, wide_kinds, near_zero: T::below(columns.near_zero()), width }
     }
 }
 
@@ -186,13 +195,15 @@ impl Kind {
 /// of a block a number is beyond; `$descend` ranks by a binary tree of so many levels, and says if it could.
 macro_rules! ranking {
     ($tile:ident, $row:ident, $float:ty, $count:ident, $descend:ident, $(#[$attribute:meta])*) => {
-        /// The bytes of up to 64 rows: `lanes` has `tiles` for each lane, of which it is the one with this number.
+        /// The bytes of up to 64 rows: `lanes` has `tiles` for each lane, of which it is the one with this number. `words` has
+        /// 64 ranks for each column of them.
         $(#[$attribute])*
         pub(in crate::trees) fn $tile(
             ranker: &$crate::trees::search::Ranker<$float>,
             rows: &[$float],
             lanes: &mut [$crate::trees::search::Tile],
             (number, tiles): (usize, usize),
+            words: &mut [[u16; $crate::trees::search::TILE]],
         ) {
             use $crate::trees::search::{Real, TILE};
             let blocks = &ranker.blocks[..];
@@ -234,6 +245,12 @@ macro_rules! ranking {
                     let (kind, bytes) = (ranker.kinds[lane], &mut lanes[lane * tiles + number].0);
                     for ((byte, rank), value) in bytes.iter_mut().zip(&ranks).zip(&values) {
                         *byte = kind.settle_byte(*rank, value.abs() <= ranker.near_zero, value.is_nan());
+                    }
+                }
+                for column in feature.words.clone() {
+                    let (kind, words) = (ranker.wide_kinds[column], &mut words[column]);
+                    for ((word, rank), value) in words.iter_mut().zip(&ranks).zip(&values) {
+                        *word = kind.settle(*rank, value.abs() <= ranker.near_zero, value.is_nan());
                     }
                 }
             }

@@ -125,11 +125,15 @@ fn random_tree(random: &mut Random, leaves: usize, features: usize, has_sets: bo
         (0..3).map(|length| (0..length).map(|_| u32::try_from(random.below(1 << 31)).unwrap()).collect()).collect();
     let rules = [Rule::MissingIsZero, Rule::ZeroLeft, Rule::ZeroRight, Rule::MissingLeft, Rule::MissingRight];
     let mut splits: Vec<Split> = Vec::new();
+    // One of five is as deep as it can be.
+    let is_chain = leaves < 1000 && random.below(5) == 0;
     // A free place is a node and a side; the first node has no place.
     let mut free: Vec<(usize, usize)> = Vec::new();
     for index in 0..leaves - 1 {
         if !free.is_empty() {
-            let (node, side) = free.swap_remove(random.below(free.len()));
+            let place =
+                if is_chain { free.len() - 1 - random.below(2).min(free.len() - 1) } else { random.below(free.len()) };
+            let (node, side) = free.swap_remove(place);
             splits[node].children[side] = i32::try_from(index).unwrap();
         }
         let rule = match random.below(8) {
@@ -198,6 +202,10 @@ fn every_kernel_gives_the_same_bits() {
         (12, 256, 1, 1, true, 300),
         (500, 8, 50, 1, false, 200),
         (1, 70_000, 1, 1, false, 400_000),
+        (6, 3000, 6, 3, false, 400),
+        (5, 1500, 11, 1, false, 900),
+        (4, 2000, 22, 2, false, 3000),
+        (3, 700, 40, 1, false, 50),
         (70, 1, 2, 1, false, 10),
         (600, 2, 2, 1, false, 10),
         (700, 1, 1, 2, false, 10),
@@ -209,6 +217,11 @@ fn every_kernel_gives_the_same_bits() {
         let mut tables = Vec::new();
         let mut builder = Builder::new("m", features, outputs, Link::Identity);
         builder.take_near_zero_for_zero();
+        let are_single = number % 3 == 2;
+        if are_single {
+            builder.add_as_float32(&vec![0.0; outputs]);
+        }
+        let rounded = |sum: f64| if are_single { single(sum) } else { sum };
         for tree in 0..trees {
             let leaves = if tree == 0 { most } else { 1 + random.below(most) };
             let table = random_tree(&mut random, leaves, features, has_sets, kinds);
@@ -216,7 +229,7 @@ fn every_kernel_gives_the_same_bits() {
             // Every third tree has leaves for all outputs.
             let to = if tree % 3 == 2 { 0..outputs } else { output..output + 1 };
             let leaves: Vec<f64> =
-                table.1.iter().flat_map(|leaf| to.clone().map(move |at| leaf * (1 + at) as f64)).collect();
+                table.1.iter().flat_map(|leaf| to.clone().map(move |at| rounded(leaf * (1 + at) as f64))).collect();
             builder.push(to.clone(), &table.0, &leaves, &table.2).unwrap();
             tables.push((table, to));
         }
@@ -227,7 +240,7 @@ fn every_kernel_gives_the_same_bits() {
         check_kernels(&format!("case {number}"), &ensemble, &rows, &|row, scores| {
             for (table, to) in &tables {
                 let leaf = walk_plainly(table, row, ZERO, (-1_f64).next_up());
-                to.clone().for_each(|at| scores[at] += leaf * (1 + at) as f64);
+                to.clone().for_each(|at| scores[at] = rounded(scores[at] + rounded(leaf * (1 + at) as f64)));
             }
         });
     }
@@ -244,6 +257,10 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
     let calls = if ensemble.trees() > 10_000 { 2 } else { 8 };
     let ways = Instructions::available();
     let across: Vec<_> = ways.iter().filter_map(|how| Some((*how, Across::new(blocks?, *how)?))).collect();
+    let is_moderate = ensemble.trees() <= 1000 && features <= 1000;
+    let new_deep = |how: &Instructions| Deep::new(*how, &ensemble.forest, &ensemble.columns, features);
+    let deep: Vec<_> = ways.iter().filter(|_| is_moderate).filter_map(|how| Some((*how, new_deep(how)?))).collect();
+    assert!(!is_moderate || ensemble.forest.has_sets() || deep.len() == ways.len(), "tops do all but categories");
     let floats: Vec<f32> = doubles.iter().map(|value| *value as f32).collect();
     let rounded: Vec<f64> = floats.iter().map(|value| f64::from(*value)).collect();
     for (rows, of, as_doubles) in
@@ -272,6 +289,13 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
             let members = blocks.and_then(Blocks::members).map(Some);
             for members in [Some(None), members].into_iter().flatten().filter(|_| size <= 70) {
                 check("walks", size, &mut |rows, scores| ensemble.add_walks(rows, members, scores));
+            }
+            for (how, deep) in &deep {
+                let way = format!("tops with {}", how.name());
+                check(&way, size, &mut |rows, scores| {
+                    let sums = deep::Sums::new(&ensemble.forest, scores, outputs, ensemble.sums.are_single);
+                    deep.add(&ensemble.columns, rows, sums)
+                });
             }
             for how in ways.iter().copied() {
                 let Some(blocks) = blocks else { continue };

@@ -141,6 +141,11 @@ impl Forest {
         self.trees.len()
     }
 
+    /// How many nodes, leaves among them.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The first node of each tree.
     pub(super) fn roots(&self) -> impl Iterator<Item = u32> + '_ {
         self.trees.iter().map(|tree| tree.root)
@@ -195,6 +200,12 @@ impl Forest {
         let Tree { first_leaf, width, .. } = self.trees[tree];
         let start = first_leaf + leaf as usize * width;
         &self.leaves[start..start + width]
+    }
+
+    /// The numbers of a tree's leaves from the first on, and how many each leaf has.
+    pub(super) fn leaves_of(&self, tree: usize) -> (&[f64], usize) {
+        let Tree { first_leaf, width, .. } = self.trees[tree];
+        (&self.leaves[first_leaf..], width)
     }
 
     /// The number of a leaf of a tree whose leaves have one each.
@@ -262,6 +273,20 @@ impl Forest {
             for _ in 0..STRIDE {
                 for (at, row) in at.iter_mut().zip(ranks.chunks_exact(columns)) {
                     *at = self.step::<SETS>(*at, row);
+                }
+            }
+            if at.iter().all(|at| self.nodes[*at as usize].child == *at) {
+                return at.map(|at| self.nodes[at as usize].number());
+            }
+        }
+    }
+
+    /// The leaves of [`WALKS`] rows, each from a node on, where there are no sets of categories.
+    pub(super) fn leaves_from(&self, mut at: [u32; WALKS], rows: [&[u16]; WALKS]) -> [u32; WALKS] {
+        loop {
+            for _ in 0..STRIDE {
+                for (at, row) in at.iter_mut().zip(rows) {
+                    *at = self.step::<false>(*at, row);
                 }
             }
             if at.iter().all(|at| self.nodes[*at as usize].child == *at) {

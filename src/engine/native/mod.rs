@@ -43,10 +43,6 @@ use program::{Program, Trouble};
 pub use views::Explain;
 use views::Trees;
 
-/// Rows that go through the steps at once: as many as trees score at once, and fewer if they are long.
-const BLOCK: usize = 512;
-/// Bytes of all their values, at most, unless one row has more.
-const BLOCK_BYTES: usize = 4 << 20;
 /// Versions of ONNX's own operators whose meaning is known; before them, arithmetic was another.
 const VERSIONS: std::ops::RangeInclusive<u64> = 7..=25;
 /// Versions of the operators for classical machine learning.
@@ -127,7 +123,7 @@ impl NativeEngine {
         for input in inputs.iter().filter(|input| self.used.get(input.index).is_none_or(|used| *used)) {
             read.push(Input::new(input, self.program.slots[input.index], rows).ok_or_else(|| self.wrong())?);
         }
-        let most = if rows == 1 { 1 } else { (BLOCK_BYTES / self.program.row_bytes().max(1)).clamp(1, BLOCK) };
+        let most = if rows == 1 { 1 } else { self.program.block_of(rows) };
         let mut block = self.program.block();
         for start in (0..rows).step_by(most) {
             if stop.is_some_and(Stop::is_stopped) {
@@ -212,6 +208,10 @@ impl Engine for NativeEngine {
 
     fn has_independent_rows(&self) -> bool {
         true
+    }
+
+    fn block(&self) -> Option<usize> {
+        self.program.piece()
     }
 
     fn view(&self, view: View, file: Result<&Path>) -> Result<Box<dyn Engine>> {

@@ -10,6 +10,11 @@ use super::values::{Constant, Element, Values};
 use crate::onnx::Classes;
 use crate::tensor::DType;
 
+/// Rows that go through the steps at once: as many as trees score at once, unless they want more.
+const BLOCK: usize = 512;
+/// Bytes of all their values, at most, unless one row has more.
+const BLOCK_BYTES: usize = 4 << 20;
+
 /// What a value of a row cannot be computed from: the end of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {
@@ -21,6 +26,11 @@ pub(super) struct Trouble {
 /// Makes slots of slots.
 pub(super) trait Step: Debug + Send + Sync {
     fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble>;
+
+    /// How many rows it is best done with at once.
+    fn most_rows(&self) -> usize {
+        BLOCK
+    }
 
     /// How trees are scored, in words.
     fn kernel(&self) -> Option<String> {
@@ -98,6 +108,22 @@ impl Program {
     /// Makes all slots of those of the inputs.
     pub(super) fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
         self.steps.iter().try_for_each(|step| step.run(block))
+    }
+
+    /// How many of so many rows go through the steps at once: about as many each time.
+    pub(super) fn block_of(&self, rows: usize) -> usize {
+        let most = (BLOCK_BYTES / self.row_bytes().max(1)).clamp(1, self.wanted_rows());
+        let blocks = rows.div_ceil(most).max(1);
+        rows.div_ceil(blocks).next_multiple_of(BLOCK).min(most)
+    }
+
+    /// How many rows a piece of a batch should have at least, if a step gains from more of them than others do.
+    pub(super) fn piece(&self) -> Option<usize> {
+        (self.wanted_rows() > BLOCK).then_some(2 * BLOCK)
+    }
+
+    fn wanted_rows(&self) -> usize {
+        self.steps.iter().map(|step| step.most_rows()).fold(BLOCK, usize::max)
     }
 
     /// Bytes of all slots for one row.

@@ -125,6 +125,10 @@ impl Step for Trees {
         Ok(())
     }
 
+    fn most_rows(&self) -> usize {
+        self.ensemble.most_rows()
+    }
+
     fn kernel(&self) -> Option<String> {
         Some(self.ensemble.kernel())
     }

@@ -1,0 +1,251 @@
+//! Large trees for many rows: the top of a tree, of up to 256 exits, looks at whole blocks of rows, as in `blocks`. Then rows
+//! are sorted by where they left it, and all rows of an exit go through the chunk of nodes behind it.
+//!
+//! A chunk's nodes are in registers, and what each of them compares of a row is looked up at once: 63 bits say who is
+//! beyond, and are followed from the root for eight rows side by side. What is below a chunk is walked, as are rows from the
+//! top on where there are no instructions for chunks: sorted, so that the nodes of neighbours are in the cache.
+
+mod layout;
+mod sums;
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::blocks::{MOST_ROWS, Rows};
+use super::columns::Columns;
+use super::instructions::{Instructions, Number};
+use super::search::{MOST_RANKS, Ranker, TILE, Tile};
+use super::walk::{Forest, WALKS};
+pub(super) use layout::{CHUNK, EXIT};
+use layout::{Chunk, Cut, Layout, MOST_EXITS};
+pub(super) use sums::Sums;
+
+/// From this many rows on the way is faster than walks of each row.
+pub(super) const FEWEST: usize = 128;
+/// Rows that go through a tree before the next one has its turn: the more, the more of them share a chunk. Two bytes number
+/// them.
+const MOST: usize = 1 << 13;
+/// Bytes of their ranks, at most, unless there are fewer rows than in a block: they are to stay in the second cache.
+const MOST_BYTES: usize = 1 << 20;
+/// Tiles of a block.
+const TILES: usize = MOST_ROWS / TILE;
+/// Ranks of a row, as they are loaded in vectors of 32: with more there are no chunks.
+const WIDTHS: [usize; 3] = [32, 64, 128];
+
+/// Nodes of a chunk as kernels take them; what follows its own is of others, to which no way leads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Nodes<'a> {
+    pub(super) columns: &'a [u16; CHUNK],
+    pub(super) ranks: &'a [u16; CHUNK],
+    pub(super) lefts: &'a [u8; CHUNK],
+    pub(super) rights: &'a [u8; CHUNK],
+    pub(super) count: u8,
+    pub(super) depth: u8,
+}
+
+/// Ranks of rows, one row after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ranks<'a> {
+    pub(super) all: &'a [u16],
+    /// Ranks of a row.
+    pub(super) width: usize,
+}
+
+/// All trees, and how rows get what they compare.
+#[derive(Debug)]
+pub(super) struct Deep {
+    how: Instructions,
+    layout: Layout,
+    /// What lanes of the tops are: (column, which 255 of its ranks), in order.
+    parts: Vec<(u16, u16)>,
+    features: usize,
+    /// Ranks of a row.
+    width: usize,
+    singles: OnceLock<Ranker<f32>>,
+    doubles: OnceLock<Ranker<f64>>,
+}
+
+/// Room for what is known of the rows in one tree.
+struct Scratch {
+    stands: Vec<Tile>,
+    /// Rows by where they stand.
+    order: Vec<u16>,
+    codes: Vec<u8>,
+    /// Rows that walk, and from where.
+    walkers: Vec<(u16, u32)>,
+}
+
+impl Deep {
+    /// Nothing if trees know categories, or have too many nodes.
+    pub(super) fn new(how: Instructions, forest: &Forest, columns: &Columns, features: usize) -> Option<Self> {
+        if forest.has_sets() {
+            return None;
+        }
+        let padded = WIDTHS.into_iter().find(|width| *width >= columns.len());
+        let (mut layout, places) = Layout::new(forest, how.follows_chunks() && padded.is_some())?;
+        let mut parts: Vec<(u16, u16)> = places.iter().map(|place| (place.column, place.rank / MOST_RANKS)).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        for (step, place) in layout.steps.iter_mut().zip(places) {
+            let lane = parts.binary_search(&(place.column, place.rank / MOST_RANKS)).ok()?;
+            step.lane = u32::try_from(lane).ok()?;
+            step.rank = u8::try_from(place.rank % MOST_RANKS).ok()?;
+        }
+        let (width, singles, doubles) = (padded.unwrap_or(columns.len()), OnceLock::new(), OnceLock::new());
+        Some(Self { how, layout, parts, features, width, singles, doubles })
+    }
+
+    /// How many rows with so many ranks go through a tree before the next one.
+    pub(super) fn most_rows(columns: usize) -> usize {
+        (MOST_BYTES / (size_of::<u16>() * columns.max(1))).clamp(MOST_ROWS, MOST)
+    }
+
+    /// Adds the leaves of rows to their sums, as many as go through a tree at once; says how many.
+    pub(super) fn add(&self, columns: &Columns, rows: Rows<'_>, mut sums: Sums<'_>) -> usize {
+        let count = sums.keep(Self::most_rows(self.width));
+        match rows {
+            Rows::Floats(rows) => {
+                let ranker = self.singles.get_or_init(|| Ranker::new(columns, &self.parts, self.features, true));
+                self.add_rows(ranker, columns, &rows[..count * self.features], sums);
+            }
+            Rows::Doubles(rows) => {
+                let ranker = self.doubles.get_or_init(|| Ranker::new(columns, &self.parts, self.features, true));
+                self.add_rows(ranker, columns, &rows[..count * self.features], sums);
+            }
+        }
+        count
+    }
+
+    fn add_rows<T: Number>(&self, ranker: &Ranker<T>, columns: &Columns, rows: &[T], mut sums: Sums<'_>) {
+        let count = rows.len() / self.features;
+        let (lanes, all) = self.rank(ranker, columns, rows);
+        let ranks = Ranks { all: &all, width: self.width };
+        let mut scratch = Scratch {
+            stands: vec![Tile([0; TILE]); count.div_ceil(MOST_ROWS) * TILES],
+            order: vec![0; count],
+            codes: vec![0; count],
+            walkers: Vec::new(),
+        };
+        let (mut first_step, mut first_exit) = (0, 0);
+        for (tree, Cut { steps, exits }) in self.layout.cuts.iter().enumerate() {
+            // Without any lane there are no tops, and all rows stand at a tree's one exit.
+            let lanes = lanes.chunks_exact((self.parts.len() * TILES).max(1));
+            for (stands, lanes) in scratch.stands.as_chunks_mut().0.iter_mut().zip(lanes) {
+                let steps = &self.layout.steps[first_step..*steps];
+                self.how.descend::<TILES, false>(steps, lanes.as_chunks().0, stands);
+            }
+            sums.go_to(tree);
+            self.leave(first_exit..*exits, ranks, &mut scratch, &mut sums);
+            walk(&scratch.walkers, ranks, &mut sums);
+            scratch.walkers.clear();
+            (first_step, first_exit) = (*steps, *exits);
+        }
+    }
+
+    /// The bytes of rows in lanes, block after block, and their ranks, row after row.
+    fn rank<T: Number>(&self, ranker: &Ranker<T>, columns: &Columns, rows: &[T]) -> (Vec<Tile>, Vec<u16>) {
+        let count = rows.len() / self.features;
+        let of_block = self.parts.len() * TILES;
+        let mut lanes = vec![Tile([0; TILE]); of_block * count.div_ceil(MOST_ROWS)];
+        let mut all = vec![0; count * self.width];
+        let zeros = columns.zeros();
+        let mut found = vec![[0; TILE]; columns.len() - zeros];
+        let tiles = rows.chunks(TILE * self.features).zip(all.chunks_mut(TILE * self.width));
+        for (number, (rows, ranks)) in tiles.enumerate() {
+            let lanes = &mut lanes[number / TILES * of_block..][..of_block];
+            T::rank_tile(self.how, ranker, rows, lanes, (number % TILES, TILES), &mut found);
+            for (column, found) in (zeros..).zip(&found) {
+                for (ranks, rank) in ranks.chunks_exact_mut(self.width).zip(found) {
+                    ranks[column] = *rank;
+                }
+            }
+        }
+        (lanes, all)
+    }
+
+    /// Adds the leaves of the rows that come to one from these exits of a tree's top, where they stand; the others walk.
+    fn leave(&self, exits: Range<usize>, ranks: Ranks<'_>, scratch: &mut Scratch, sums: &mut Sums<'_>) {
+        let Scratch { stands, order, codes, walkers } = scratch;
+        let ends = sort(stands, order);
+        let mut start = 0;
+        for (exit, end) in self.layout.exits[exits].iter().zip(ends) {
+            let rows = &order[start..end as usize];
+            start = end as usize;
+            let chunk = match exit.leaf() {
+                Ok(leaf) => {
+                    for row in rows {
+                        sums.add(*row, leaf);
+                    }
+                    continue;
+                }
+                Err(chunk) => self.layout.chunks[chunk as usize],
+            };
+            let Some(nodes) = self.nodes(chunk).filter(|_| !rows.is_empty()) else {
+                walkers.extend(rows.iter().map(|row| (*row, chunk.at)));
+                continue;
+            };
+            let codes = &mut codes[..rows.len()];
+            self.how.follow(nodes, rows, ranks, codes);
+            let ends = &self.layout.ends[chunk.first_exit as usize..];
+            for (row, code) in rows.iter().zip(codes) {
+                match ends[usize::from(*code)].leaf() {
+                    Ok(leaf) => sums.add(*row, leaf),
+                    Err(at) => walkers.push((*row, at)),
+                }
+            }
+        }
+    }
+
+    fn nodes(&self, chunk: Chunk) -> Option<Nodes<'_>> {
+        let Chunk { first, nodes: count @ 1.., depth, .. } = chunk else { return None };
+        let (first, layout) = (first as usize, &self.layout);
+        Some(Nodes {
+            columns: layout.columns.get(first..)?.first_chunk()?,
+            ranks: layout.ranks.get(first..)?.first_chunk()?,
+            lefts: layout.lefts.get(first..)?.first_chunk()?,
+            rights: layout.rights.get(first..)?.first_chunk()?,
+            count,
+            depth,
+        })
+    }
+}
+
+/// Puts the numbers of rows into the order of where they stand; says where those of each stand end.
+#[allow(clippy::cast_possible_truncation, reason = "there are no more rows than that")]
+fn sort(stands: &[Tile], order: &mut [u16]) -> [u32; MOST_EXITS] {
+    let count = order.len();
+    // Four counts of each, as neighbours often stand at the same exit, and would wait for each other.
+    let mut counts = [[0_u32; MOST_EXITS]; 4];
+    for (first, tile) in (0..count).step_by(TILE).zip(stands) {
+        for (row, stand) in (first..count).zip(&tile.0) {
+            counts[row % 4][usize::from(*stand)] += 1;
+        }
+    }
+    let (mut places, mut sum) = ([0; MOST_EXITS], 0);
+    for (stand, place) in places.iter_mut().enumerate() {
+        *place = sum;
+        sum += counts.iter().map(|counts| counts[stand]).sum::<u32>();
+    }
+    for (first, tile) in (0..count).step_by(TILE).zip(stands) {
+        for (row, stand) in (first..count).zip(&tile.0) {
+            let place = &mut places[usize::from(*stand)];
+            order[*place as usize] = row as u16;
+            *place += 1;
+        }
+    }
+    places
+}
+
+/// Adds the leaves of rows that walk to them.
+fn walk(walkers: &[(u16, u32)], ranks: Ranks<'_>, sums: &mut Sums<'_>) {
+    let row_of = |number: u16| &ranks.all[usize::from(number) * ranks.width..][..ranks.width];
+    for group in walkers.chunks(WALKS) {
+        // What is missing of the last group walks as its first row does.
+        let (mut at, mut rows) = ([group[0].1; WALKS], [row_of(group[0].0); WALKS]);
+        for ((at, row), (number, from)) in at.iter_mut().zip(&mut rows).zip(group) {
+            (*at, *row) = (*from, row_of(*number));
+        }
+        let leaves = sums.forest().leaves_from(at, rows);
+        group.iter().zip(leaves).for_each(|((row, _), leaf)| sums.add(*row, leaf));
+    }
+}
