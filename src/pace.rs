@@ -171,6 +171,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_disturbed_is_soon_forgotten_and_counts_for_little() {
+        let (pace, usual) = (Pace::default(), Duration::from_micros(100));
+        (0..8).for_each(|_| pace.record(64, 10 * usual));
+        (0..4).for_each(|_| pace.record(64, usual));
+        assert!(pace.known(64, 3).unwrap() < 2 * usual, "{pace:?}");
+        (0..40).for_each(|_| pace.record(64, usual));
+        pace.record(64, 100 * usual);
+        assert!(pace.known(64, 3).unwrap() < usual * 5 / 4, "{pace:?}");
+    }
+
+    #[test]
     fn pieces_settle_on_what_is_fastest() {
         for (cached, expected) in [(1 << 20, 1024..=100_000), (600, 512..=1024), (2000, 512..=2048)] {
             let pace = Pace::default();
