@@ -362,6 +362,8 @@ def graphs(draw: st.DrawFn) -> tuple[bytes, tuple[int, ...]]:
     return made_of(nodes, shape, constants), size_of(shape)
 
 
+# All examples are one test, whose time grows with them.
+@pytest.mark.timeout(120 + EXAMPLES)
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
