@@ -183,7 +183,8 @@ def test_failing_delivery_is_raised_so_that_the_event_comes_again() -> None:
 def test_what_is_not_rejected_by_the_user_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     handle = gcp.event_handler(glowplug.load(MODEL), lambda *_: None)
     with caplog.at_level(logging.ERROR, "glowplug"):
-        handle(CloudEvent({"type": "t", "source": "s"}, [[1.0]]))
+        handle(CloudEvent({"type": "t", "source": "s", "id": "e7"}, [[1.0]]))
+    assert "not tried again: e7: " in caplog.text
     assert "got 1 values, expected 30" in caplog.text
 
 

@@ -119,4 +119,8 @@ def log_failed(error: Exception, message: Any) -> None:
 
 
 def _name(message: Any) -> str:
-    return getattr(message, "id", None) or type(message).__name__
+    name = getattr(message, "id", None)
+    if name is None and hasattr(message, "get"):
+        # As events of Google's have it.
+        name = message.get("id")
+    return str(name or type(message).__name__)
