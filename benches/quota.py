@@ -8,10 +8,12 @@ run and would use up the quota of whoever comes next; who begins changes from ro
 other work on the machine, which the quota alone would let in.
 
 A period of the quota that ends within a call makes it tens of milliseconds longer, so the p99 of a turn depends on where in the
-period it began. Ratios are therefore those of the p99 of turns in the same round, the median of all rounds, with
-the quartiles beside it: where 1 is between them, the rounds do not tell who is faster. "pooled" is the ratio of the p99 of
-all calls of all rounds, in which one bad round decides. Needs the right to make control groups with CPU quotas (root, cgroup v1
-or v2).
+period it began. Ratios are therefore those of the p99 of turns in the same round, the median of all rounds, with the
+quartiles beside it: where 1 is between them, the rounds do not tell who is faster. "pooled" is the ratio of the p99 of
+all calls of all rounds, in which one bad round decides. Calls follow each other at once, so where one takes more than a
+hundredth of what a period gives (0.14 ms of CPU at 0.14), more than one in a hundred meets the end of a period, whoever made
+it: there p99 is the rest of the period and ratios are near 1; the ratio of means tells more. Needs the right to make control
+groups with CPU quotas (root, cgroup v1 or v2).
 """
 
 from __future__ import annotations
