@@ -14,7 +14,7 @@ import pytest
 
 import glowplug
 import models
-from glowplug.serve.http import CSV, JSON, NPY, Limits, Problem, Request, Response, from_base64
+from glowplug.serve.http import CSV, JSON, NPY, Limits, Problem, Request, Response, check_parsed, from_base64
 from glowplug.serve.scoring import Measure, Scorer
 
 if TYPE_CHECKING:
@@ -188,3 +188,26 @@ def test_what_hooks_take_is_taken_from_the_time(hook: str) -> None:
     assert scorer.score(row, timeout=0.04) == "late"
     assert json.loads(scorer.respond(Request("POST", "/", {}, json.dumps(row).encode()), timeout=0.04).body) == "late"
     assert len(scorer.score(row, timeout=60)) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "fits"),
+    [
+        (json.dumps([[0, 1] * 50] * 1000, separators=(",", ":")), True),
+        (json.dumps([[0.5, 1.25]] * 20_000, separators=(",", ":")), True),
+        (json.dumps([{"text": "a, [b], {c}, " * 50 + '"\\'}] * 1000), True),
+        (json.dumps([{"text": "ä" * 500}] * 400, ensure_ascii=False), True),
+        ("[" + "[]," * 300_000 + "[]]", False),
+        ("[" + '"",' * 300_000 + '""]', False),
+        ("[" + "{}," * 100_000 + "{}]", False),
+    ],
+)
+@pytest.mark.parametrize("made", [str, str.encode])
+def test_what_is_parsed_is_bounded_by_the_objects_it_makes(made: Any, body: str, fits: bool) -> None:
+    limits = Limits(body=2**20, decompressed=2**20)
+    if fits:
+        check_parsed(made(body), limits)
+        return
+    with pytest.raises(Problem, match="when parsed") as caught:
+        check_parsed(made(body), limits)
+    assert caught.value.status == 413

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from glowplug.model import Model
 
 
+#: How often, on average, what was read may be read again.
+AGAIN = 8
 #: Characters of a row. A reader takes up to forty bytes for each, and a row goes on as long as a quote is open.
 MOST_ROW = 2 * 2**20
 
@@ -64,8 +66,8 @@ class _Lines:
         self._row: list[str] = []
         self._held = 0
         self._number = 0
-        #: Characters that may be given again: no more than were read for the first time, or it might never end.
-        self._room = 2 * MOST_ROW
+        #: Characters that may be given again, or it might never end.
+        self._room = AGAIN * MOST_ROW
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -75,7 +77,7 @@ class _Lines:
             line = self._again.pop()
         else:
             line = next(self._lines)
-            self._room += len(line)
+            self._room += AGAIN * len(line)
         self._number += 1
         self._row.append(line)
         self._held += len(line)
@@ -94,12 +96,18 @@ class _Lines:
         self._row.clear()
         self._held = 0
 
-    def again(self) -> None:
-        """Give the lines of the row again, but for the first: it may have a quote too many, and they be rows."""
+    def again(self) -> bool:
+        """Give the lines of the row again, but for the first: it may have a quote too many, and they be rows.
+
+        Returns:
+            Whether that is possible. Without it rows would be lost.
+        """
         self._room -= self._held
-        if self._room >= 0:
-            self._number -= len(self._row) - 1
-            self._again.extend(self._row[:0:-1])
+        if self._room < 0:
+            return False
+        self._number -= len(self._row) - 1
+        self._again.extend(self._row[:0:-1])
+        return True
 
 
 def _columns(model: Model) -> tuple[list[str], list[str]]:
@@ -165,9 +173,8 @@ def _rows(
         except (csv.Error, UnicodeDecodeError) as error:
             mistake = placed(_no_csv(lines.first, error), row)
             # The reader begins anew with the next line, but lines that end in an error do not go on.
-            if not keep_going or isinstance(error, UnicodeDecodeError):
+            if not keep_going or isinstance(error, UnicodeDecodeError) or not lines.again():
                 raise mistake from None
-            lines.again()
             yield mistake
         else:
             if not cells:

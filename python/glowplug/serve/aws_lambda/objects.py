@@ -12,7 +12,7 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 
 from glowplug.errors import DeadlineExceeded, InputError
-from glowplug.serve.aws_lambda.transfer import Upload, fetched, left
+from glowplug.serve.aws_lambda.transfer import Upload, fetched, left, refuse_given_up
 from glowplug.serve.batches import Parsed, Scored, score_batch
 from glowplug.serve.csv_rows import csv_rows
 from glowplug.serve.scoring import json_bytes
@@ -63,6 +63,7 @@ class Store:
         self.scorer = scorer
         self.output = output
         self.client = boto3.client("s3")
+        self.client.meta.events.register("before-send.s3", refuse_given_up)
 
     def score(
         self, bucket: str, key: str, version: str | None, *, timeout: float | None, measure: Measure, call: Any
@@ -75,7 +76,7 @@ class Store:
 
         Raises:
             InputError: It is none of the formats there are, or cannot be read.
-            DeadlineExceeded: There was not enough time. Nothing is written then, unless the store had all of it already.
+            DeadlineExceeded: There was not enough time. Nothing is written then, unless all of it was on its way already.
         """
         name = key.lower()
         is_zipped = name.endswith(".gz")

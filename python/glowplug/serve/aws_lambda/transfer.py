@@ -1,14 +1,15 @@
 """The two ends of a stream over a network, each in a thread of its own, so that no stall outlives a deadline.
 
 A client's own timeouts count from each of its waits anew, name lookups and repeated attempts beside them. Whoever waits here
-for a thread instead goes on at the deadline, whatever the thread waits for; it ends with that, and what it then has is
-dropped. Scoring, and with it functions of the user's, stays in the thread that was called.
+for a thread instead goes on at the deadline, whatever the thread waits for; it ends with that, drops what it then has, and
+sends nothing more. What was on its way by then may arrive. Scoring, and with it functions of the user's, stays in the thread
+that was called.
 """
 
 from __future__ import annotations
 
 from queue import Empty, Full, Queue
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
 from time import monotonic
 
 from glowplug.errors import DeadlineExceeded
@@ -23,6 +24,30 @@ AHEAD = 1
 #: Seconds beyond the deadline in which an upload may be taken back; one that stalls is left alone.
 ABORT_SECONDS = 0.1
 _DONE: Any = object()
+
+
+class _End(Thread):
+    """A thread at one end of a stream."""
+
+    def __init__(self, name: str, run: Callable[[], None]) -> None:
+        super().__init__(target=run, name=name, daemon=True)
+        #: Nobody waits for it any more.
+        self.is_given_up = False
+        self.start()
+
+
+def refuse_given_up(**_: object) -> None:
+    """Send nothing for whom nobody waits any more: a client's `before-send`, which it also asks before it tries again.
+
+    Raises:
+        GivenUpError: The caller is such a thread.
+    """
+    if getattr(current_thread(), "is_given_up", False):
+        raise GivenUpError
+
+
+class GivenUpError(Exception):
+    """What a thread ends with for whom nobody waits any more."""
 
 
 def left(end: float | None) -> float | None:
@@ -59,7 +84,7 @@ def fetched(read: Callable[[], Iterable[Any]], end: float | None) -> Generator[A
         except BaseException as error:  # noqa: BLE001 - it is the caller's
             parts.put(_Failure(error))
 
-    Thread(target=fetch, name="glowplug-fetch", daemon=True).start()
+    thread = _End("glowplug-fetch", fetch)
     try:
         while True:
             try:
@@ -73,6 +98,7 @@ def fetched(read: Callable[[], Iterable[Any]], end: float | None) -> Generator[A
             yield part
     finally:
         is_left.set()
+        thread.is_given_up = True
         _drain(parts)
 
 
@@ -89,8 +115,7 @@ class Upload:
         self._parts: Queue[Any] = Queue(AHEAD)
         self._error: BaseException | None = None
         self._is_over = Event()
-        self._thread = Thread(target=self._run, args=(send,), name="glowplug-send", daemon=True)
-        self._thread.start()
+        self._thread = _End("glowplug-send", lambda: self._run(send))
 
     def write(self, part: bytes) -> None:
         """Hand over a part.
@@ -99,12 +124,12 @@ class Upload:
             Exception: What sending failed with.
             DeadlineExceeded: The time was over.
         """
+        if self._is_over.is_set():
+            raise self._error or GivenUpError
         try:
             self._parts.put(part, timeout=left(self._end))
         except Full:
             raise _late() from None
-        if self._is_over.is_set() and self._error is not None:
-            raise self._error
 
     def __enter__(self) -> Self:
         return self
@@ -126,9 +151,11 @@ class Upload:
 
     def _take_back(self, error: BaseException) -> None:
         _drain(self._parts)
-        self._parts.put(_Failure(error))
+        # Who sends takes back what it has for an `Exception` only.
+        self._parts.put(_Failure(error if isinstance(error, Exception) else GivenUpError()))
         seconds = None if self._end is None else max(self._end - monotonic(), 0) + ABORT_SECONDS
         self._thread.join(seconds)
+        self._thread.is_given_up = True
 
     def _run(self, send: Callable[[Any], None]) -> None:
         try:
