@@ -89,7 +89,7 @@ TARGET := graphs
 SECONDS := 300
 .PHONY: fuzz
 fuzz: develop  ## read mutations of the tests' models, to find one that ends in a panic or in another answer
-	$(BIN)/python fuzz/seeds.py
+	$(BIN)/python fuzz/seeds.py $(TARGET)
 	RUSTC_BOOTSTRAP=1 cargo fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -rss_limit_mb=2048 -timeout=20
 
 # `make long EXAMPLES=3000` takes ten times as many.

@@ -1,4 +1,4 @@
-"""Writes what fuzzing starts from: `.venv/bin/python fuzz/seeds.py` fills `fuzz/corpus/`, from the models of the tests."""
+"""Writes what fuzzing starts from: `.venv/bin/python fuzz/seeds.py [TARGET…]` fills `fuzz/corpus/`, from tests' models."""
 
 from __future__ import annotations
 
@@ -67,9 +67,12 @@ def trees() -> Iterator[bytes]:
             yield b"\4" + from_sklearn(test_convert.fitted(seed)[0]).content
 
 
+MAKERS = {make.__name__: make for make in (graphs, trees)}
+
+
 def main() -> None:
-    """Write them, those of one kind into one folder."""
-    for make in (graphs, trees):
+    """Write them, those of one kind into one folder: of the fuzz targets that are named, or of all; `body` has none."""
+    for make in (MAKERS[target] for target in sys.argv[1:] or MAKERS if target in MAKERS):
         folder = FUZZ / "corpus" / make.__name__
         folder.mkdir(parents=True, exist_ok=True)
         seeds = [seed for seed in make() if len(seed) <= LONGEST]

@@ -1,6 +1,6 @@
 //! Where a classifier's probabilities are, whatever the converter made of them.
 
-use crate::onnx::{Classes, ModelFacts, Node};
+use crate::onnx::{Classes, Format, ModelFacts, Node};
 use crate::signature::{Dim, Port, PortType};
 use crate::tensor::DType;
 
@@ -37,12 +37,33 @@ pub fn find(outputs: &[Port], facts: &ModelFacts) -> Option<Probabilities> {
         let is_float = matches!(port.dtype(), Some(DType::Float32 | DType::Float64 | DType::Float16));
         let name = port.name.to_lowercase();
         let named = name.contains("prob");
-        // Detectors of outliers have one score, which is below 0 for them.
-        let is_score = name.contains("score") && is_one_number(port);
+        // Detectors of outliers have one score, which is below 0 for them. Classifiers may call a probability so as well.
+        let is_score = name.contains("score") && is_one_number(port) && is_detector(&outputs[0].name, facts);
         let beside_labels = labels_first && *index == 1 && !is_score;
         is_float && (named || beside_labels || comes_from_probabilities(&port.name, &facts.graph.nodes))
     })?;
     Some(if is_one_number(port) { Probabilities::Positive(index) } else { Probabilities::Matrix(index) })
+}
+
+/// Whether labels are 1 or, for outliers, -1: in files of our own what is called a score is a detector's, and in ONNX the labels
+/// are a sign or computed from what is 0 or 1, which a classifier of such labels need not do.
+fn is_detector(label: &str, facts: &ModelFacts) -> bool {
+    let nodes = &facts.graph.nodes;
+    let maker = |name: &str| nodes.iter().find(|node| node.outputs.iter().any(|made| made == name));
+    let before = |node: &Node| node.inputs.first().and_then(|name| maker(name));
+    let mut made = maker(label);
+    for _ in 0..nodes.len() {
+        match made {
+            Some(node) if PASS_THROUGH.contains(&node.operator.as_str()) => made = before(node),
+            _ => break,
+        }
+    }
+    facts.format != Format::Onnx
+        || made.is_some_and(|node| match node.operator.as_str() {
+            "Sign" => true,
+            "Add" => before(node).is_some_and(|node| node.operator == "Mul"),
+            _ => false,
+        })
 }
 
 /// Whether a row has one number.
@@ -108,7 +129,25 @@ mod tests {
         let cases = [
             ("maps", vec![label(), maps()], vec![], Some(Probabilities::Maps(1))),
             ("beside labels", vec![label(), scores("scores", 3)], vec![], Some(Probabilities::Matrix(1))),
-            ("outliers", vec![label(), scores("scores", 1)], vec![], None),
+            ("a probability called score", vec![label(), scores("score", 1)], vec![], Some(Probabilities::Positive(1))),
+            (
+                "a score and the label of a bound",
+                vec![label(), scores("score", 1)],
+                vec![node("Greater", "score", "b"), node("Cast", "b", "label")],
+                Some(Probabilities::Positive(1)),
+            ),
+            (
+                "outliers by sign",
+                vec![label(), scores("scores", 1)],
+                vec![node("Sign", "scores", "s"), node("Cast", "s", "label")],
+                None,
+            ),
+            (
+                "outliers by a bound",
+                vec![label(), scores("scores", 1)],
+                vec![node("Less", "scores", "b"), node("Mul", "b", "m"), node("Add", "m", "label")],
+                None,
+            ),
             ("by name", vec![scores("probabilities", 2)], vec![], Some(Probabilities::Matrix(0))),
             ("logits", vec![scores("logits", 2)], vec![node("Gemm", "x", "logits")], None),
             ("regression", vec![scores("y", 1)], vec![node("Gemm", "x", "y")], None),

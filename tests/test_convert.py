@@ -168,6 +168,24 @@ def test_contributions_of_one_tree_are_as_defined(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.contributions(np.array([[1.0, 1.0]]))[0], expected, 1e-12)
 
 
+@pytest.mark.parametrize("seed", [28, 89, 92])
+def test_training_rows_at_the_bound_are_inliers(seed: int, tmp_path: Path) -> None:
+    x = np.random.default_rng(seed).normal(size=(51, 3)).astype(np.float32)
+    estimator = ensemble.IsolationForest(n_estimators=10, contamination=0.1, random_state=seed).fit(x)
+    assert (estimator.decision_function(x) == 0).any(), "a row is the percentile"
+    model = glowplug.load(from_sklearn(estimator).save(tmp_path / "model.glow"))
+    np.testing.assert_array_equal(model.predict(x), estimator.predict(x), strict=True)
+
+
+@pytest.mark.parametrize("offset", [0.5, 0.0, -1e-300, -1.0, -2.0])
+def test_bounds_that_no_score_or_every_score_reaches_are_kept(offset: float, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(51, 3)).astype(np.float32)
+    estimator = ensemble.IsolationForest(n_estimators=10, random_state=0).fit(x)
+    estimator.offset_ = offset
+    model = glowplug.load(from_sklearn(estimator).save(tmp_path / "model.glow"))
+    np.testing.assert_array_equal(model.predict(x), estimator.predict(x), strict=True)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_outliers_have_the_scores_of_the_estimator(seed: int, tmp_path: Path) -> None:
     random = np.random.default_rng(seed)
@@ -185,11 +203,10 @@ def test_outliers_have_the_scores_of_the_estimator(seed: int, tmp_path: Path) ->
     estimator.fit(x, sample_weight=random.uniform(0.5, 2, 300) if seed % 7 == 0 else None)
     model = glowplug.load(from_sklearn(estimator).save(tmp_path / "model.glow"))
     answers = model.run({"features": rows})
-    # Powers of NumPy and of the C library differ by a bit.
+    # Powers of NumPy and of the C library differ by a bit, which decides no label.
     expected = estimator.decision_function(rows)
     np.testing.assert_allclose(answers["score"], expected, 1e-14, 1e-15, strict=True)
-    is_clear = np.abs(expected) > 1e-14
-    np.testing.assert_array_equal(model.predict(rows)[is_clear], estimator.predict(rows)[is_clear], strict=True)
+    np.testing.assert_array_equal(model.predict(rows), estimator.predict(rows), strict=True)
     np.testing.assert_allclose(answers["score"] + estimator.offset_, estimator.score_samples(rows), 1e-13)
     depths = model.predict(rows, output="margin")
     np.testing.assert_allclose(model.contributions(rows).sum(axis=1), depths, 1e-9, 1e-9)

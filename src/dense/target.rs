@@ -27,7 +27,8 @@ impl<'a> Target<'a> {
     /// If they are not all there, or overlap.
     pub fn new(numbers: &'a mut [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(rows < 2 || columns <= stride, "rows overlap");
-        assert!(rows == 0 || (rows - 1) * stride + columns <= numbers.len(), "rows are not all there");
+        let last = rows.checked_sub(1).map_or(Some(0), |last| last.checked_mul(stride)?.checked_add(columns));
+        assert!(last.is_some_and(|last| last <= numbers.len()), "rows are not all there");
         Self { start: numbers.as_mut_ptr(), rows, columns, stride, lent: PhantomData }
     }
 
@@ -116,9 +117,21 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        for (length, rows, columns, stride) in [(20, 3, 7, 7), (21, 3, 7, 6), (0, 1, 1, 1)] {
+        for (length, rows, columns, stride) in [
+            (20, 3, 7, 7),
+            (21, 3, 7, 6),
+            (0, 1, 1, 1),
+            // What overflows.
+            (20, 3, 7, 1 << (usize::BITS - 1)),
+            (20, 2, 7, usize::MAX),
+        ] {
             let made = std::panic::catch_unwind(|| Target::new(&mut vec![0.0; length], rows, columns, stride).rows());
-            assert!(made.is_err(), "{length} {rows} {columns} {stride}");
+            let reason = made.unwrap_err().downcast_ref::<&str>().copied();
+            // Not that of an overflow, which only development builds have.
+            assert!(
+                matches!(reason, Some("rows overlap" | "rows are not all there")),
+                "{length} {rows} {columns} {stride}: {reason:?}"
+            );
         }
         assert_eq!(Target::new(&mut [], 0, 5, 5).rows(), 0);
         assert_eq!(Target::new(&mut [0.0; 5], 1, 5, 0).columns(), 5);

@@ -1,9 +1,9 @@
 //! From the root to a leaf, node by node, with sixteen walks at once.
 //!
 //! A step waits for two loads, one after the other. Sixteen walks that do not depend on each other fill the time; more
-//! were no faster, eight were a fifth slower. No branch depends on data: a leaf is its own left child, so that walks
-//! which have arrived wait there for the rest of their group. A row's trees first go as many steps as is usual; those
-//! that have not arrived then are grouped anew.
+//! were no faster, eight were a fifth slower. No branch depends on data, but for splits by sets whose bits are not made: a leaf
+//! is its own left child, so that walks which have arrived wait there for the rest of their group. A row's trees first go
+//! as many steps as is usual; those that have not arrived then are grouped anew.
 
 use std::collections::VecDeque;
 use std::ops::Range;

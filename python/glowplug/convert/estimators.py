@@ -159,15 +159,37 @@ def isolation_forest(estimator: Any, kind: str) -> bytes:
     expected = len(trees) * float(average_path_length([estimator._max_samples])[0])
     # Trees of one row each have paths of no length, and scikit-learn takes their scores for -0.5.
     start = 0.0 if expected else 1.0
+    offset = float(estimator.offset_)
+    bound = shortest_of_inliers(expected or 1.0, offset)
     return encode(
         trees,
-        Answer("isolation", expected or 1.0, "at_least", 0.0, labels=[-1, 1], link_offset=float(estimator.offset_)),
+        # Sums of lengths have scikit-learn's bits, powers have not: a training row at the percentile that `contamination` asks
+        # for has a score of exactly 0 there, an inlier's, and here one that may be the last bit below.
+        Answer("isolation", expected or 1.0, "at_least", bound, True, labels=[-1, 1], link_offset=offset),
         features=estimator.n_features_in_,
         feature_names=feature_names(estimator),
         start=np.array([start]),
         is_float32=True,
         producer=producer(kind),
     )
+
+
+def shortest_of_inliers(expected: float, offset: float) -> float:
+    """The least sum of lengths of paths whose score, as NumPy computes it, is an inlier's."""
+
+    def is_inlier(length: float) -> bool:
+        # An array, as of numbers alone NumPy's powers are others.
+        return bool((-(2 ** -(np.array([length]) / expected)) - offset >= 0)[0])
+
+    # Powers of what is longer are 0.
+    below, bound = 0.0, 1100 * expected
+    if is_inlier(below):
+        return below
+    if not is_inlier(bound):
+        return float(np.finfo(np.float64).max)
+    while below < (middle := (below + bound) / 2) < bound:
+        below, bound = (below, middle) if is_inlier(middle) else (middle, bound)
+    return bound
 
 
 def boosted_answer(estimator: Any, kind: str, *, is_classifier: bool, bound: str) -> Answer:

@@ -98,7 +98,7 @@ mod tests {
         let text = "a text".to_owned();
         let floats: Vec<f32> = vec![1.0; 3];
         let texts = vec![text.as_str(); 5];
-        let memory = (floats.as_ptr() as usize, texts.as_ptr() as usize);
+        let capacities = (floats.capacity(), texts.capacity());
         let slots = vec![
             Values::Floats(Cow::Owned(floats)),
             Values::Texts(Cow::Owned(texts)),
@@ -106,12 +106,12 @@ mod tests {
             Values::Ints(Cow::Borrowed(&[1])),
             Values::default(),
         ];
-        let list = slots.as_ptr() as usize;
+        let capacity = slots.capacity();
         Spare::take().keep(slots);
         let spare = Spare::take();
-        assert_eq!((spare.slots.as_ptr() as usize, spare.slots.len()), (list, 0));
+        assert_eq!((spare.slots.capacity(), spare.slots.len()), (capacity, 0));
         assert_eq!((spare.floats.len(), spare.doubles.len(), spare.ints.len(), spare.texts.len()), (1, 0, 0, 1));
-        assert_eq!((spare.floats[0].as_ptr() as usize, spare.texts[0].as_ptr() as usize), memory);
+        assert_eq!((spare.floats[0].capacity(), spare.texts[0].capacity()), capacities);
         assert!(spare.floats[0].is_empty() && spare.texts[0].is_empty());
         assert!(Spare::take().floats.is_empty(), "what was taken is not there twice");
         for _ in 0..2 * MOST_LISTS {
