@@ -284,6 +284,26 @@ fn pieces_that_are_done_in_time_are_whole() {
 }
 
 #[test]
+fn one_slow_run_is_forgotten() {
+    let takes_time: Compute = |rows| {
+        if rows[0] > 6.0 {
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        rows.to_vec()
+    };
+    let (session, _) = model(takes_time, Duration::ZERO, 1, Batch::Auto);
+    let score = |row: f32| {
+        run(&session, &[input(&[row])], &mut [OutputRequest { index: 0, buffer: None }], None, &mut |_| true).unwrap();
+        session.is_slow()
+    };
+    assert!(score(7.0));
+    assert!(score(1.0), "it may be slow again");
+    // As many as it takes, on a machine that may be slow itself.
+    assert!((0..10_000).any(|_| !score(1.0)));
+    assert!(score(7.0));
+}
+
+#[test]
 fn calls_are_counted_once() {
     let (session, _) = model(DOUBLED, PER_ROW, 2, Batch::Rows);
     run(&session, &[input(&rows(1000))], &mut [OutputRequest { index: 0, buffer: None }], None, &mut |_| true).unwrap();

@@ -23,6 +23,10 @@ use crate::source::ModelFile;
 use crate::tensor::InputTensor;
 use run::{first_state, rows_of};
 
+/// A run that took longer may do so again, and callers want to be able to end it.
+const SLOW: Duration = Duration::from_millis(30);
+const RUNS_AFTER_SLOW: u32 = 64;
+
 /// Whether rows gave the same answers together and apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agreement {
@@ -71,8 +75,8 @@ pub struct Session {
     pace: Pace,
     split_pace: Pace,
     piece_pace: Pace,
-    /// Whether a run of a few rows took long.
-    slow: AtomicBool,
+    /// For how many runs more it counts that one took long.
+    slow: AtomicU32,
     threads: ThreadPlan,
     running: Arc<AtomicUsize>,
     generation: AtomicU32,
@@ -126,7 +130,7 @@ impl Session {
             pace: Pace::default(),
             split_pace: Pace::default(),
             piece_pace: Pace::default(),
-            slow: AtomicBool::new(false),
+            slow: AtomicU32::new(0),
             threads,
             engine: Arc::from(engine),
             options,
@@ -214,9 +218,20 @@ impl Session {
         &self.piece_pace
     }
 
-    /// Whether even a few rows took so long that a caller should not wait blindly.
+    /// Whether one of the last runs took so long that a caller should not wait blindly, even for a few rows.
     pub fn is_slow(&self) -> bool {
-        self.slow.load(Ordering::Relaxed)
+        self.slow.load(Ordering::Relaxed) > 0
+    }
+
+    /// One run in a while may be slow that is not usually: the first, a large batch, or when there was no CPU. Runs that come at
+    /// the same time may count as one.
+    fn learn_slowness(&self, elapsed: Duration) {
+        let left = self.slow.load(Ordering::Relaxed);
+        if elapsed >= SLOW {
+            self.slow.store(RUNS_AFTER_SLOW, Ordering::Relaxed);
+        } else if left > 0 {
+            self.slow.store(left - 1, Ordering::Relaxed);
+        }
     }
 
     /// Number of rows of a call.

@@ -18,9 +18,6 @@ const ROWS_AS_INPUT: u8 = 1;
 /// It is not the number of input rows, or the engine did not accept a buffer for this output.
 const ROWS_NEVER: u8 = 2;
 
-/// A run that took longer may do so again, and callers want to be able to end it.
-const SLOW: Duration = Duration::from_millis(30);
-
 /// What buffers are filled with to see whether they are written: an unlikely number in every dtype.
 const UNWRITTEN: u8 = 0xA5;
 
@@ -94,9 +91,7 @@ impl Session {
         let values = ran?;
         let elapsed = started.elapsed();
         self.learn_rows(inputs, requests, &values);
-        if elapsed >= SLOW {
-            self.slow.store(true, Ordering::Relaxed);
-        }
+        self.learn_slowness(elapsed);
         Ok((values, elapsed))
     }
 
