@@ -540,3 +540,28 @@ def test_failed_runs(model: bytes, feeds: Feeds) -> None:
     assert after["calls"] == before["calls"]
     good = {name: np.ones_like(array)[:1] if array.dtype.kind == "i" else array[:1] for name, array in feeds.items()}
     assert all(np.size(answer) for answer in loaded.run(good).values())
+
+
+def test_probability_that_is_called_a_score_and_the_score_of_a_detector(assert_same: Compare) -> None:
+    """One number beside labels is a probability, but where the label is its sign."""
+    nodes = [helper.make_node("ReduceSum", ["x", "columns"], ["z"]), helper.make_node("Neg", ["z"], ["m"])]
+    nodes += [helper.make_node("Exp", ["m"], ["e"]), helper.make_node("Add", ["e", "one"], ["d"])]
+    nodes += [helper.make_node("Reciprocal", ["d"], ["score"]), helper.make_node("Greater", ["score", "half"], ["b"])]
+    constants = [
+        helper.make_tensor("columns", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("one", TensorProto.FLOAT, [1], [1]),
+        helper.make_tensor("half", TensorProto.FLOAT, [1], [0.5]),
+    ]
+    outputs = [models.value("label", "int64", ("N", 1)), models.value("score", shape=("N", 1))]
+    label = [helper.make_node("Cast", ["b"], ["label"], to=TensorProto.INT64)]
+    inputs = [models.value("x", shape=PAIR)]
+    classifier = glowplug.load(models.model_bytes(models.graph([*nodes, *label], inputs, outputs, constants)))
+    score = classifier.run(PAIRS)["score"]
+    assert_same(classifier.predict_proba(PAIRS), np.hstack([1 - score, score]))
+    label = [
+        helper.make_node("Sign", ["score"], ["s"]),
+        helper.make_node("Cast", ["s"], ["label"], to=TensorProto.INT64),
+    ]
+    detector = glowplug.load(models.model_bytes(models.graph([*nodes, *label], inputs, outputs, constants)))
+    with pytest.raises(glowplug.InputError, match="no output known to hold probabilities"):
+        detector.predict_proba(PAIRS)

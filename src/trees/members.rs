@@ -18,7 +18,7 @@ use super::walk::Forest;
 const WORD: usize = u64::BITS as usize;
 /// Lanes of a word.
 const LANES: usize = 8;
-/// Bytes that the bits may take beside four times those of the sets, which have a bit for each category.
+/// Bytes that the bits may take beside twice those of the sets, which have a bit for each category up to their last.
 const MORE_BYTES: usize = 1 << 22;
 
 /// The bits of all columns of categories.
@@ -206,7 +206,7 @@ impl Column {
         let count: usize = known.iter().map(|words| words.count_ones() as usize).sum();
         let words = (count + 2).checked_mul(width)?;
         *bytes += words.checked_mul(size_of::<u64>())? + known.len() * u32::BITS as usize * size_of::<u32>();
-        if *bytes > forest.bytes_of_sets() * 4 + MORE_BYTES {
+        if *bytes > forest.bytes_of_sets() * 2 + MORE_BYTES {
             return None;
         }
         let first = bits.len();

@@ -78,6 +78,31 @@ def xgboost(parameters: dict[str, str] | None = None, trees: int = 1, **changes:
     return {"learner": learner, "version": [3, 0, 0]}
 
 
+def xgboost_sets(trees: list[list[list[int]]]) -> bytes:
+    """XGBoost's JSON of trees whose node 2 i splits column 0 by set i: members go right, to the next node."""
+    made = []
+    for sets in trees:
+        inner, count = range(0, 2 * len(sets), 2), 2 * len(sets) + 1
+        lists = {
+            "left_children": [node + 1 if node in inner else -1 for node in range(count)],
+            "right_children": [node + 2 if node in inner else -1 for node in range(count)],
+            "split_indices": [0] * count,
+            "split_conditions": list(range(count)),
+            "default_left": [0] * count,
+            "split_type": [int(node in inner) for node in range(count)],
+            "categories": [category for one in sets for category in one],
+            "categories_nodes": list(inner),
+            "categories_segments": np.cumsum([0, *map(len, sets[:-1])]).tolist(),
+            "categories_sizes": [*map(len, sets)],
+        }
+        made.append({"tree_param": {"num_nodes": str(count), "size_leaf_vector": "1"}} | lists)
+    document = xgboost()
+    model = document["learner"]["gradient_booster"]["model"]
+    model |= {"iteration_indptr": list(range(len(made) + 1)), "tree_info": [0] * len(made), "trees": made}
+    model["gbtree_model_param"]["num_trees"] = str(len(made))
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
 def ubjson(value: Any) -> bytes:
     """A document as UBJSON, with lists of numbers as XGBoost writes them."""
 
@@ -264,6 +289,11 @@ TREE_FILES = [
     row("xgboost_truths_without_bytes", lambda: ubjson_lists(b"T"), MODEL, "takes no bytes"),
     row("xgboost_long_list", ubjson(xgboost()).replace(b"[$l#L" + struct.pack(">q", 5), b"[$l#L" + struct.pack(">q", 2**62))),
     row("xgboost_negative_list", ubjson(xgboost()).replace(b"[$l#L" + struct.pack(">q", 5), b"[$l#L" + struct.pack(">q", -5))),
+    # Each of 50,000 categories would have a bit for each of 5,000 splits.
+    replace(content("xgboost_large_and_small_sets", functools.partial(
+        xgboost_sets, [[[*range(50_000)]]] + [[[category] for category in range(250)]] * 20), (),
+        inputs=np.arange(512, dtype=np.float32)[:, None] * [7, 1]),
+        answer=np.array([2 + 20 * 3] + [2 + 20] * 511, np.float32)),
     row("xgboost_wide_leaves", json.dumps(xgboost(tree_param={"size_leaf_vector": BIG})).encode()),
     row("xgboost_many_features", json.dumps(xgboost({"num_feature": "18446744073709551616"})).encode(), MODEL, "num_feature"),
     row("glow_cut", b"GLOWTREE", MODEL, "head"),
