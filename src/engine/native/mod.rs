@@ -123,7 +123,8 @@ impl NativeEngine {
         for input in inputs.iter().filter(|input| self.used.get(input.index).is_none_or(|used| *used)) {
             read.push(Input::new(input, self.program.slots[input.index], rows).ok_or_else(|| self.wrong())?);
         }
-        let most = if rows == 1 { 1 } else { self.program.block_of(rows) };
+        // Of no rows a block has none, and a loop of no steps needs steps all the same.
+        let most = if rows <= 1 { 1 } else { self.program.block_of(rows) };
         let mut block = self.program.block();
         for start in (0..rows).step_by(most) {
             if stop.is_some_and(Stop::is_stopped) {
