@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,8 @@ other = make(model)
 
 def used():
     model.predict(np.zeros((300_000, 2), np.float32), timeout=60)
+    # A thread has its name a moment after it is there.
+    until(lambda: set(tasks()) & {"glowplug-0", "glowplug-1"})
     seen["before"], seen["pid"] = tasks(), os.getpid()
     seen["cpus"] = glowplug.resources()["cpus"]
     served._store, served.is_cold, other.is_cold = "of the copy's origin", False, False
@@ -163,7 +166,7 @@ def test_what_a_restore_refreshes(folder: Path) -> None:
             seen.append(api.invoke("", timeout=30).json())
     first, second = seen
     # Threads for batches are parked before the snapshot, and come back.
-    assert "glowplug-0" in first["before"], first
+    assert {"glowplug-0", "glowplug-1"} & set(first["before"]), first
     assert "glowplug-0" not in first["after"]
     # What was found out about the machine is found out again.
     assert first["cpus"] > first["now"] == pytest.approx(256 / 1769)
@@ -206,6 +209,38 @@ def test_end_with_a_handler_of_ones_own(folder: Path) -> None:
         assert api.invoke([[3, 4]], timeout=20).json() == [[3, 4]]
         assert process.poll() is None
     assert (folder / "flushed").read_text().startswith("[[True")
+
+
+FORKING = """
+import os, signal, sys, time
+os.environ["AWS_LAMBDA_RUNTIME_API"] = "127.0.0.1:1"
+{before}
+from types import SimpleNamespace
+from glowplug.serve.aws_lambda import lifecycle
+
+recorder = SimpleNamespace(flush=lambda: os.write(1, b"flushed "))
+lifecycle._flush_at_end(recorder)
+child = os.fork()
+if not child:
+    time.sleep(60)
+os.kill(child, signal.SIGTERM)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status), flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("before", "child", "parent"),
+    [("", -signal.SIGTERM, 128 + signal.SIGTERM), ("signal.signal(signal.SIGTERM, lambda *_: os._exit(7))", 7, 7)],
+)
+def test_the_end_of_a_forked_child_is_its_own(before: str, child: int, parent: int) -> None:
+    """It shares the pipe, and has no thread that reads from it."""
+    script = FORKING.format(before=before)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.stdout, ended.returncode) == (f"{child}\nflushed ", parent), ended.stderr
 
 
 @pytest.mark.parametrize(("said", "count"), [("", 3), ("off", 0)])

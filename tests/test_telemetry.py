@@ -533,6 +533,26 @@ def test_what_waits_is_sent_at_the_end(before: str, after: str, code: int) -> No
     assert process.wait(30) == code
 
 
+FORKED = """
+child = os.fork()
+if not child:
+    time.sleep(60)
+os.kill(child, signal.SIGTERM)
+ended = os.waitpid(child, 0)[1]
+print(os.waitstatus_to_exitcode(ended), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_forked_child_ends_as_ever() -> None:
+    """What waits is sent once, by the process that took it."""
+    script = ENDING.format(before="import os", after=FORKED)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 0, ended.stderr
+    ready, child, *lines = ended.stdout.splitlines()
+    assert (ready, child, len(lines)) == ("ready", str(-signal.SIGTERM), 2)
+
+
 EXPORTED = """
 import os, signal, time
 from opentelemetry.metrics import Observation

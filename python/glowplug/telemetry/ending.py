@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from glowplug.telemetry import Recorder
@@ -32,6 +33,39 @@ def flush_at_end(recorder: Recorder) -> None:
         return
 
     signal.signal(signal.SIGTERM, _end)
+    in_children(_let_go)
+
+
+def _let_go() -> None:
+    import signal
+
+    if signal.getsignal(signal.SIGTERM) is _end:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def in_children(let_go: Callable[[], None]) -> None:
+    """Let forked children end as they would without us: what waits is the parent's to send, and so may be the locks.
+
+    SIGTERM waits until the child has let go. Before that Python forgets the signals that come to a new child, if they have a
+    handler written in Python.
+    """
+    import os
+    from signal import SIG_BLOCK, SIG_SETMASK, SIGTERM, pthread_sigmask
+    from threading import get_ident
+
+    masks = {}
+
+    def before() -> None:
+        masks[get_ident()] = pthread_sigmask(SIG_BLOCK, {SIGTERM})
+
+    def after() -> None:
+        pthread_sigmask(SIG_SETMASK, masks.pop(get_ident()))
+
+    def in_child() -> None:
+        let_go()
+        after()
+
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=in_child)
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -68,6 +68,8 @@ def _flush_at_end(telemetry: Recorder) -> None:
     """
     import signal
 
+    from glowplug.telemetry.ending import in_children
+
     if any(known is telemetry for known in _watched) or threading.current_thread() is not threading.main_thread():
         return
     _watched.append(telemetry)
@@ -82,7 +84,23 @@ def _flush_at_end(telemetry: Recorder) -> None:
         # An event loop has it already, and runs handlers by it.
         signal.set_wakeup_fd(other)
     signal.signal(signal.SIGTERM, ours)
+    in_children(lambda: _let_go(ours))
     threading.Thread(target=_wait, args=(reader, ours), name="glowplug-end", daemon=True).start()
+
+
+def _let_go(ours: Any) -> None:
+    """In a forked child, which has no thread that waits; and the pipe is the parent's: a signal to the child would end the parent."""
+    import signal
+
+    other = signal.set_wakeup_fd(-1)
+    if other not in {-1, *_wakeup}:
+        signal.set_wakeup_fd(other)
+    for end in _wakeup:
+        os.close(end)
+    _wakeup.clear()
+    _watched.clear()
+    if signal.getsignal(signal.SIGTERM) is ours:
+        signal.signal(signal.SIGTERM, ours.previous)
 
 
 def _on_signal(previous: Any) -> Callable[[int, Any], None]:
