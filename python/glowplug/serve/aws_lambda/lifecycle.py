@@ -75,7 +75,8 @@ def _flush_at_end(telemetry: Recorder) -> None:
     _watched.append(telemetry)
     if _wakeup:
         return
-    ours = _on_signal(signal.getsignal(signal.SIGTERM))
+    previous = signal.getsignal(signal.SIGTERM)
+    ours = _on_signal(previous)
     _wakeup.extend(os.pipe())
     reader, writer = _wakeup
     os.set_blocking(writer, False)
@@ -84,12 +85,12 @@ def _flush_at_end(telemetry: Recorder) -> None:
         # An event loop has it already, and runs handlers by it.
         signal.set_wakeup_fd(other)
     signal.signal(signal.SIGTERM, ours)
-    in_children(lambda: _let_go(ours))
+    in_children(lambda: _let_go(ours, previous))
     threading.Thread(target=_wait, args=(reader, ours), name="glowplug-end", daemon=True).start()
 
 
-def _let_go(ours: Any) -> None:
-    """In a forked child, which has no thread that waits; and the pipe is the parent's: a signal to the child would end the parent."""
+def _let_go(ours: Any, previous: Any) -> None:
+    """In a forked child, which has no thread that waits; by the pipe a signal to it would end its parent."""
     import signal
 
     other = signal.set_wakeup_fd(-1)
@@ -100,7 +101,7 @@ def _let_go(ours: Any) -> None:
     _wakeup.clear()
     _watched.clear()
     if signal.getsignal(signal.SIGTERM) is ours:
-        signal.signal(signal.SIGTERM, ours.previous)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _on_signal(previous: Any) -> Callable[[int, Any], None]:
