@@ -30,6 +30,7 @@ from glowplug.serve.http import Problem
 from glowplug.serve.scoring import Measure, Scorer
 from glowplug.telemetry import recorder
 from glowplug.telemetry.emf import METRICS, Emf
+from glowplug.telemetry.ending import in_children
 from glowplug.telemetry.numbers import outcome
 from glowplug.telemetry.opentelemetry import OpenTelemetry
 from glowplug.telemetry.powertools import Powertools
@@ -551,6 +552,67 @@ def test_a_forked_child_ends_as_ever() -> None:
     assert ended.returncode == 0, ended.stderr
     ready, child, *lines = ended.stdout.splitlines()
     assert (ready, child, len(lines)) == ("ready", str(-signal.SIGTERM), 2)
+
+
+EXITS = """
+child = os.fork()
+if not child:
+    # A worker of a server that forks, with numbers of its own.
+    told.record(Measure(), trigger="forked", seconds=0.1)
+    sys.exit()
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_forked_child_writes_what_is_its_own() -> None:
+    script = ENDING.format(before="import os, sys", after=EXITS)
+    lines = [json.loads(line) for line in python(script).splitlines() if line.startswith("{")]
+    assert sorted(line["trigger"] for line in lines) == ["forked", "http", "http"]
+
+
+INTERRUPTED = """
+import os, signal
+from signal import pthread_sigmask
+from glowplug.telemetry.ending import in_children
+
+calls = []
+def interrupted(how, mask):
+    before = pthread_sigmask(how, mask)
+    calls.append(how)
+    if len(calls) == AT:
+        raise KeyboardInterrupt
+    return before
+
+signal.pthread_sigmask = interrupted
+in_children(lambda: None)
+signal.pthread_sigmask = pthread_sigmask
+child = os.fork()
+left = pthread_sigmask(signal.SIG_BLOCK, ())
+if not child:
+    os._exit(len(left))
+print(len(left), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), len(calls))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_signal_during_a_fork_blocks_no_other_for_good(at: int) -> None:
+    """What handlers raise in there, such as that of Ctrl-C, is not raised where the fork is."""
+    printed = python(INTERRUPTED.replace("AT", str(at)))
+    assert printed.split()[:2] == ["0", "0"]
+
+
+def test_where_nothing_forks_there_is_nothing_to_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has neither."""
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+    monkeypatch.delattr(signal, "pthread_sigmask", raising=False)
+    in_children(lambda: None)
+    stream = io.StringIO()
+    sink = Emf(stream=stream, batch=2)
+    sink.record(measured(), trigger="http", seconds=0.01, is_cold=False)
+    sink.flush()
+    assert len(emf_lines(stream)) == 1
 
 
 EXPORTED = """

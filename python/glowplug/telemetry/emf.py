@@ -6,6 +6,7 @@ locks: a cold start would notice each.
 
 from __future__ import annotations
 
+import os
 import sys
 from os import environ
 from time import time_ns
@@ -87,6 +88,9 @@ class Emf:
         #: Invocations that are not written yet, by what they have in common. Lists are added to and taken from by single
         #: steps of the interpreter, so that a signal in the midst of it meets no lock.
         self._waiting: dict[Kind, list[tuple[float, ...]]] = {}
+        if batch > 1 and hasattr(os, "register_at_fork"):
+            # A forked child has a copy of what waits, which is its parent's to write.
+            os.register_at_fork(after_in_child=self._waiting.clear)
         keys = ",".join(f'"{name}"' for name in dimensions)
 
         def head(metrics: dict[str, str]) -> str:

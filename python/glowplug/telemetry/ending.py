@@ -50,16 +50,24 @@ def in_children(let_go: Callable[[], None]) -> None:
     handler written in Python.
     """
     import os
+
+    if not hasattr(os, "register_at_fork"):
+        # Windows, where there are no forks, nor masks of signals.
+        return
     from signal import SIG_BLOCK, SIG_SETMASK, SIGTERM, pthread_sigmask
     from threading import get_ident
 
     masks = {}
 
     def before() -> None:
-        masks[get_ident()] = pthread_sigmask(SIG_BLOCK, {SIGTERM})
+        # Known before it is changed: handlers of signals run in here as well, and what they raise ends it anywhere.
+        masks[get_ident()] = pthread_sigmask(SIG_BLOCK, ())
+        pthread_sigmask(SIG_BLOCK, {SIGTERM})
 
     def after() -> None:
-        pthread_sigmask(SIG_SETMASK, masks.pop(get_ident()))
+        mask = masks.pop(get_ident(), None)
+        if mask is not None:
+            pthread_sigmask(SIG_SETMASK, mask)
 
     def in_child() -> None:
         let_go()
