@@ -555,7 +555,7 @@ LAZY_IMPORTS: dict[str, set[str]] = {
         "serve.aws_lambda.web",
         "serve.http",
     },
-    "serve.aws_lambda.lifecycle": {"serve.aws_lambda.snapshots", "serve.warm"},
+    "serve.aws_lambda.lifecycle": {"serve.aws_lambda.snapshots", "serve.warm", "telemetry.ending"},
     "serve.aws_lambda.records": {"serve.aws_lambda.attributes", "serve.http"},
     "telemetry": {"telemetry.emf"},
 }
