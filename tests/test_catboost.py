@@ -191,6 +191,27 @@ def test_estimators_are_converted(tmp_path: Path) -> None:
         from_sklearn(catboost.CatBoostClassifier())
 
 
+@pytest.mark.parametrize("loss", ["MultiClass", "MultiClassOneVsAll"])
+def test_classes_that_are_counted_are_called_by_numbers(loss: str, tmp_path: Path) -> None:
+    x = data(np.random.default_rng(0), 200, 3)
+    score = np.nan_to_num(x[:, 1]) / np.nanmax(np.abs(x[:, 1]))
+    counted = catboost.CatBoostClassifier(iterations=3, loss_function=loss, classes_count=3, **QUIET)
+    model = glowplug.load(saved(counted.fit(x, np.digitize(score, [-0.1, 0.1])), tmp_path))
+    assert_same(model, counted, x)
+    assert model.classes == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "options", [{"classes_count": 3}, {"class_names": [0, 1, 2]}, {"class_weights": {0: 1, 1: 2, 2: 1}}]
+)
+def test_classes_without_rows_are_named(options: dict[str, Any], tmp_path: Path) -> None:
+    """Leaves have no sums of them, but probabilities have columns."""
+    x = data(np.random.default_rng(0), 200, 3)
+    short = catboost.CatBoostClassifier(iterations=3, loss_function="MultiClass", **options, **QUIET)
+    with pytest.raises(glowplug.UnsupportedModelError, match="a class of which the training had no row"):
+        glowplug.load(saved(short.fit(x, np.digitize(np.nan_to_num(x[:, 1]), [0])), tmp_path))
+
+
 def test_neither_a_library_nor_numpy_is_needed(tmp_path: Path) -> None:
     x = data(np.random.default_rng(0), 200, 3)
     estimator = catboost.CatBoostRegressor(iterations=5, **QUIET).fit(x, np.nan_to_num(x[:, 1]))
@@ -265,6 +286,10 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "for 80 splits",
     ),
     "classes": (lambda model: model["model_info"]["class_params"].update(class_names=[1, 2]), "2 `class_names`"),
+    "more classes": (
+        lambda model: model["model_info"]["class_params"].update(class_names=[], classes_count=4_000_000_000),
+        "no row",
+    ),
     "order": (lambda model: model["model_info"]["class_params"].update(class_to_label=[1, 0, 2]), "class_to_label"),
 }
 

@@ -234,6 +234,23 @@ impl Model<'_> {
         }
         let wrong = || bad(self.subject, &format!("`class_names` do not fit the `class_label_type` {kind:?}"));
         let names = classes.get("class_names").ok_or_else(wrong)?;
+        let named = match names {
+            Value::Numbers(names) => names.len(),
+            Value::List(names) => names.len(),
+            _ => return Err(wrong()),
+        };
+        let counted = match classes.get("classes_count") {
+            Some(Value::Number(count)) => natural(*count).ok_or_else(wrong)?,
+            _ => 0,
+        };
+        // Leaves are of the classes that the training had; `CatBoost` puts minus infinity in the places of others.
+        if counted as usize > order.len() || (named > order.len() && !order.is_empty()) {
+            return Err(unsupported(self.subject, "a class of which the training had no row"));
+        }
+        if named == 0 && counted > 0 {
+            // Of a training that was told how many classes there are; they are called by their numbers.
+            return Ok(Labels::Ints((0..i64::from(counted)).collect()));
+        }
         if let Some(numbers) = names.numbers() {
             let label = |number: &f64| {
                 #[allow(clippy::cast_possible_truncation, reason = "compared with what it was")]
