@@ -333,3 +333,33 @@ print("loaded")
         told = python(code, path, variables={"GLOWPLUG_ORT_LIBRARY": library(tmp_path, kind)})
         assert told.split() == ["refused", "refused", "loaded"]
         (tmp_path / "libonnxruntime.so").unlink(missing_ok=True)
+
+
+OTHER_INTERPRETER = """
+import sys
+try:
+    import _interpreters
+    other = _interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as _interpreters
+    other = _interpreters.create(isolated=False)
+try_it = "try: import glowplug\\nexcept ImportError as error: print(error)\\nelse: print('imported', flush=True)"
+if sys.argv[1] == "first":
+    import glowplug
+_interpreters.run_string(other, try_it)
+_interpreters.destroy(other)
+try:
+    import glowplug
+    glowplug.load(b"")
+except (ImportError, ValueError) as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("order", ["first", "second"])
+def test_one_interpreter_of_a_process_has_it(order: str) -> None:
+    """Another one would be raised errors of classes that it cannot name."""
+    said = python(OTHER_INTERPRETER, order).splitlines()
+    refused = "glowplug: another interpreter of this process has it already"
+    expected = (refused, "ModelError") if order == "first" else ("imported", "ImportError")
+    assert (said[0], said[-1]) == expected

@@ -6,6 +6,7 @@
 mod array;
 mod engine;
 mod error;
+mod interpreter;
 mod json;
 mod lists;
 mod model;
@@ -22,6 +23,13 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::interpreter::claim(module.py())
+    }
+
     #[pymodule_export]
     use super::model::{ModelHandle, load_bytes, load_path};
     #[pymodule_export]
