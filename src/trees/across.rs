@@ -53,6 +53,8 @@ pub(super) struct Across {
     groups: usize,
     /// Where each tree is, and where its leaves are, in the order of trees and outputs.
     leaves: Vec<Placed>,
+    /// Whether leaves are for the first output, the second, and so on to the last, over and over.
+    takes_turns: bool,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,9 @@ impl Across {
             Some(Placed { place: places[leaves.tree], first, output })
         };
         let leaves = blocks.leaves.iter().map(placed).collect::<Option<_>>()?;
-        Some(Self { runs, slots, groups: trees.len().div_ceil(TILE), leaves })
+        let takes_turns = blocks.leaves.iter().enumerate().all(|(at, leaves)| leaves.output == at % blocks.outputs)
+            && blocks.leaves.len().is_multiple_of(blocks.outputs);
+        Some(Self { runs, slots, groups: trees.len().div_ceil(TILE), leaves, takes_turns })
     }
 
     /// Adds the leaves of rows to their sums in `scores`; says how many rows.
@@ -180,12 +184,34 @@ impl Across {
             *scores = sums.map(Into::into);
             return;
         }
-        for (row, scores) in scores.chunks_exact_mut(outputs).enumerate() {
-            for Placed { place, first, output } in &self.leaves {
-                let mut sum = S::of(scores[*output as usize]);
-                sum += values[*first as usize + usize::from(stands[row * height + *place as usize])];
-                scores[*output as usize] = sum.into();
+        for (stands, scores) in stands.chunks_exact(height).zip(scores.chunks_exact_mut(outputs)) {
+            match outputs {
+                2 if self.takes_turns => self.add_in_turn::<2, S>(stands, values, scores),
+                3 if self.takes_turns => self.add_in_turn::<3, S>(stands, values, scores),
+                4 if self.takes_turns => self.add_in_turn::<4, S>(stands, values, scores),
+                5 if self.takes_turns => self.add_in_turn::<5, S>(stands, values, scores),
+                _ => self.add_anywhere(stands, values, scores),
             }
+        }
+    }
+
+    /// Adds the leaves of a row to a few sums, in registers: the fewer they are, the longer each waits for memory.
+    fn add_in_turn<const OUTPUTS: usize, S: Sum>(&self, stands: &[u8], values: &[S], scores: &mut [f64]) {
+        let Some(scores) = scores.first_chunk_mut::<OUTPUTS>() else { return };
+        let mut sums = scores.map(S::of);
+        for leaves in self.leaves.as_chunks::<OUTPUTS>().0 {
+            for (sum, Placed { place, first, .. }) in sums.iter_mut().zip(leaves) {
+                *sum += values[*first as usize + usize::from(stands[*place as usize])];
+            }
+        }
+        *scores = sums.map(Into::into);
+    }
+
+    fn add_anywhere<S: Sum>(&self, stands: &[u8], values: &[S], scores: &mut [f64]) {
+        for Placed { place, first, output } in &self.leaves {
+            let mut sum = S::of(scores[*output as usize]);
+            sum += values[*first as usize + usize::from(stands[*place as usize])];
+            scores[*output as usize] = sum.into();
         }
     }
 }

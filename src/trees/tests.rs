@@ -246,6 +246,42 @@ fn every_kernel_gives_the_same_bits() {
     }
 }
 
+#[test]
+#[allow(clippy::cast_precision_loss, reason = "a few outputs")]
+fn outputs_that_take_turns_are_added_alike() {
+    // (outputs, trees, whether each tree has leaves for all of them); the last ones miss a turn.
+    let cases =
+        [(2, 66, false), (2, 70, true), (3, 66, true), (4, 68, false), (5, 70, true), (6, 66, true), (3, 67, false)];
+    for (outputs, trees, are_shared) in cases {
+        for are_single in [false, true] {
+            let (mut random, mut tables) = (Random(trees as u64), Vec::new());
+            let mut builder = Builder::new("m", 5, outputs, Link::Identity);
+            if are_single {
+                builder.add_as_float32(&vec![0.0; outputs]);
+            }
+            let rounded = |sum: f64| if are_single { single(sum) } else { sum };
+            for tree in 0..trees {
+                let most = 1 + random.below(9);
+                let table = random_tree(&mut random, most, 5, false, 30);
+                let output = tree % outputs;
+                let to = if are_shared { 0..outputs } else { output..output + 1 };
+                let of_leaf = |leaf: &f64| to.clone().map(|at| rounded(leaf * (1 + at) as f64)).collect::<Vec<_>>();
+                let leaves: Vec<f64> = table.1.iter().flat_map(of_leaf).collect();
+                builder.push(to.clone(), &table.0, &leaves, &[]).unwrap();
+                tables.push((table, to));
+            }
+            let ensemble = builder.finish().unwrap();
+            let rows: Vec<f64> = (0..11 * 5).map(|_| random.number(60)).collect();
+            check_kernels(&format!("{outputs} outputs of {trees} trees"), &ensemble, &rows, &|row, scores| {
+                for (table, to) in &tables {
+                    let leaf = walk_plainly(table, row, 0.0, -1.0);
+                    to.clone().for_each(|at| scores[at] = rounded(scores[at] + rounded(leaf * (1 + at) as f64)));
+                }
+            });
+        }
+    }
+}
+
 /// Compares what each kernel makes of rows, a few or many at once, as float64 and as float32, with what `add` adds to a row's
 /// sums.
 #[allow(clippy::cast_possible_truncation, reason = "float32")]
