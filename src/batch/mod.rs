@@ -36,12 +36,26 @@ const TRIED_AGAIN: u64 = 100;
 const TRIED_AGAIN_EARLY: u64 = 16;
 /// A run that may take longer is watched from another thread, so that Ctrl-C ends it.
 const LONG: Duration = Duration::from_millis(30);
+/// A run that takes less is over before another thread could use the time: handing Python's interpreter to it and taking it back
+/// takes about as long, and a thread that waits for it much longer to wake.
+const BRIEF: Duration = Duration::from_micros(5);
+/// Runs of about so many rows before they are known to be brief.
+const TRIES_BRIEF: u64 = 8;
 /// How often the caller is asked whether to go on: Ctrl-C is answered well within a tenth of a second.
 const GLANCE: Duration = Duration::from_millis(20);
 /// What the rows that are run twice may take, the first time.
 const CHECK_TIME: Duration = Duration::from_millis(10);
 /// At least and at most so many rows are run twice.
 const CHECK_ROWS: (usize, usize) = (9, 1024);
+
+/// Whether the call is so short, by what others took, that nobody gains from what the caller could give up meanwhile.
+pub fn is_brief(session: &Session, inputs: &[InputTensor]) -> bool {
+    let rows = session.rows(inputs);
+    session.computes_alone()
+        && rows < few_rows(session)
+        && !session.is_slow()
+        && session.pace().known(rows, TRIES_BRIEF).is_some_and(|time| time < BRIEF)
+}
 
 /// Runs a call of any number of rows and counts it. At the deadline the run is ended inside the engine.
 pub fn run(

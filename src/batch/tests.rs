@@ -23,6 +23,8 @@ struct RowEngine {
     per_row: Duration,
     /// Rows of each run, and what ended early.
     runs: Mutex<Vec<usize>>,
+    /// Whether it says that it needs no other thread.
+    is_alone: AtomicBool,
 }
 
 fn numbers(elements: &Elements) -> Vec<f32> {
@@ -69,6 +71,10 @@ impl Engine for std::sync::Arc<RowEngine> {
         Vec::new()
     }
 
+    fn computes_alone(&self) -> bool {
+        self.is_alone.load(Ordering::SeqCst)
+    }
+
     fn facts(&self) -> EngineFacts {
         EngineFacts {
             name: "rows",
@@ -84,7 +90,8 @@ impl Engine for std::sync::Arc<RowEngine> {
 fn model(compute: Compute, per_row: Duration, threads: usize, batch: Batch) -> (Session, std::sync::Arc<RowEngine>) {
     let named = |name: &str| -> Port { port(name, &[Dim::Symbol("N".into())]) };
     let signature = Signature::new("rows", vec![named("x")], vec![named("y")]);
-    let engine = std::sync::Arc::new(RowEngine { signature, compute, per_row, runs: Mutex::default() });
+    let (runs, is_alone) = (Mutex::default(), AtomicBool::new(false));
+    let engine = std::sync::Arc::new(RowEngine { signature, compute, per_row, runs, is_alone });
     let options = LoadOptions { batch, ..LoadOptions::default() };
     let threads = ThreadPlan { intra: 1, rows: threads, why: "a test" };
     let origin = Origin::Bytes(Digest::of_bytes(b"rows"), 4);
@@ -301,6 +308,23 @@ fn one_slow_run_is_forgotten() {
     // As many as it takes, on a machine that may be slow itself.
     assert!((0..10_000).any(|_| !score(1.0)));
     assert!(score(7.0));
+}
+
+#[test]
+fn calls_are_brief_once_they_are_known_to_be() {
+    let (session, engine) = model(DOUBLED, PER_ROW, 1, Batch::Auto);
+    let takes = |rows: u64, micros: u64| session.pace().record(rows, Duration::from_micros(micros));
+    let are_brief = || [1, 2, 20].map(|count| is_brief(&session, &[input(&rows(count))]));
+    (0..7).for_each(|_| takes(1, 2));
+    engine.is_alone.store(true, Ordering::SeqCst);
+    assert_eq!(are_brief(), [false; 3], "too few were seen");
+    (0..8).for_each(|_| [1, 2, 20].into_iter().for_each(|rows| takes(rows, 2)));
+    assert_eq!(are_brief(), [true, true, false], "so many rows may be pieces");
+    engine.is_alone.store(false, Ordering::SeqCst);
+    assert_eq!(are_brief(), [false; 3], "others may be waited for");
+    engine.is_alone.store(true, Ordering::SeqCst);
+    (0..100).for_each(|_| takes(1, 50));
+    assert_eq!(are_brief(), [false, true, false]);
 }
 
 #[test]

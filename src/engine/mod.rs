@@ -61,6 +61,11 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// Whether a run is computed on the caller's thread alone, and waits for no other.
+    fn computes_alone(&self) -> bool {
+        false
+    }
+
     /// How many rows it computes at once, if it cuts larger runs into such blocks itself.
     fn block(&self) -> Option<usize> {
         None

@@ -26,7 +26,7 @@ pub(super) fn deadline(timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<De
     Err(OptionTypeError::new_err(message))
 }
 
-/// Runs without the interpreter; looks in on it now and then, for Ctrl-C and to call `progress` with the numbers of rows
+/// Runs without the interpreter, unless the run is too short for that; looks in on it now and then, for Ctrl-C and to call `progress` with the numbers of rows
 /// done and in all. What either raises ends the run and is raised here.
 pub(super) fn watched(
     py: Python<'_>,
@@ -36,6 +36,9 @@ pub(super) fn watched(
     deadline: Option<Deadline>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Vec<Value>> {
+    if progress.is_none() && batch::is_brief(session, inputs) {
+        return Ok(batch::run(session, inputs, requests, deadline, &mut |_| true)?);
+    }
     let (total, progress) = (session.rows(inputs), progress.map(|progress| progress.clone().unbind()));
     let mut raised = None;
     let ran = py.detach(|| {

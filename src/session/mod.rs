@@ -198,6 +198,11 @@ impl Session {
         self.threads.rows
     }
 
+    /// Whether a run is computed on the caller's thread alone, and waits for no other.
+    pub fn computes_alone(&self) -> bool {
+        self.engine.computes_alone()
+    }
+
     /// How many rows the engine computes at once, if it has a mind of its own about it.
     pub fn block(&self) -> Option<u64> {
         self.engine.block().map(|rows| rows as u64)

@@ -182,6 +182,10 @@ impl Engine for TreeView {
         true
     }
 
+    fn computes_alone(&self) -> bool {
+        true
+    }
+
     fn facts(&self) -> EngineFacts {
         EngineFacts::native("another answer of trees that glowplug itself runs", String::new())
     }
