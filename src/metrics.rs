@@ -11,13 +11,13 @@ const POWERS: usize = 40;
 /// What a session counts while it works.
 #[derive(Debug)]
 pub struct Metrics {
-    calls: AtomicU64,
     rows: AtomicU64,
     errors: AtomicU64,
     zero_copy_inputs: AtomicU64,
     copied_inputs: AtomicU64,
     first_run_nanos: AtomicU64,
     busy_nanos: AtomicU64,
+    /// Its counts are those of all calls.
     histogram: [AtomicU64; STEPS * POWERS],
 }
 
@@ -47,7 +47,6 @@ pub struct Snapshot {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            calls: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             zero_copy_inputs: AtomicU64::new(0),
@@ -63,7 +62,6 @@ impl Metrics {
     /// Counts a run that took `elapsed` for `rows` rows.
     pub fn record_run(&self, rows: u64, elapsed: Duration) {
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX).max(1);
-        self.calls.fetch_add(1, Relaxed);
         self.rows.fetch_add(rows, Relaxed);
         self.busy_nanos.fetch_add(nanos, Relaxed);
         self.histogram[bucket(nanos)].fetch_add(1, Relaxed);
@@ -80,15 +78,18 @@ impl Metrics {
 
     /// Counts inputs by how they were read.
     pub fn record_inputs(&self, zero_copy: u64, copied: u64) {
-        self.zero_copy_inputs.fetch_add(zero_copy, Relaxed);
-        self.copied_inputs.fetch_add(copied, Relaxed);
+        for (counter, count) in [(&self.zero_copy_inputs, zero_copy), (&self.copied_inputs, copied)] {
+            if count > 0 {
+                counter.fetch_add(count, Relaxed);
+            }
+        }
     }
 
     /// The counters now.
     pub fn snapshot(&self) -> Snapshot {
         let counts: Vec<u64> = self.histogram.iter().map(|count| count.load(Relaxed)).collect();
         Snapshot {
-            calls: self.calls.load(Relaxed),
+            calls: counts.iter().sum(),
             rows: self.rows.load(Relaxed),
             errors: self.errors.load(Relaxed),
             zero_copy_inputs: self.zero_copy_inputs.load(Relaxed),

@@ -15,7 +15,7 @@ import glowplug
 import models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from conftest import Answers, Feeds
@@ -478,6 +478,27 @@ def test_named_outputs(assert_same: Compare) -> None:
         with pytest.raises(glowplug.InputError, match="\n  fix: ") as caught:
             model.run(PAIRS, names)
         assert all(mention in str(caught.value) for mention in mentions)
+
+
+def test_names_of_outputs_of_other_kinds() -> None:
+    """Any text names an output, keys are plain texts, and what an iterable raises is raised."""
+    model = glowplug.load(models.two_outputs())
+
+    class Name(str):
+        __slots__ = ()
+
+    def broken() -> Iterator[str]:
+        yield "double"
+        raise LookupError
+
+    for names in ([Name("double")], Name("double")):
+        assert [type(name) for name in model.run(PAIRS, names)] == [str]
+    with pytest.raises(LookupError):
+        model.run(PAIRS, broken())
+    for lists in ([[1.0, 2.0]], [[1, 2]]):
+        assert list(model.run(lists, (name for name in ["square"]))) == ["square"], "inputs are converted first"
+    with pytest.raises(glowplug.InputTypeError, match=r"outputs: got b'double', expected a name\n  fix: pass names"):
+        model.run(PAIRS, ["square", b"double"])  # type: ignore[list-item]
 
 
 def test_no_outputs() -> None:

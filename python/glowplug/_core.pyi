@@ -1,7 +1,7 @@
 # The Rust core. Written by hand, checked against the module by stubtest.
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypedDict, final
 
 _Body: TypeAlias = bytes | str | bytearray | memoryview
@@ -69,7 +69,7 @@ class ModelHandle:
     def predict(self, inputs: Any, copied: int, progress: _Progress | None, timeout: float | None) -> Any: ...
     def predict_proba(self, inputs: Any, copied: int, progress: _Progress | None, timeout: float | None) -> Any: ...
     def run(
-        self, inputs: Any, outputs: list[str] | None, copied: int, progress: _Progress | None, timeout: float | None
+        self, inputs: Any, outputs: Iterable[str] | None, copied: int, progress: _Progress | None, timeout: float | None
     ) -> Any: ...
     def view(self, inputs: Any, view: str, copied: int, progress: _Progress | None, timeout: float | None) -> Any: ...
     def predict_json(self, body: _Body, method: str, timeout: float | None) -> bytes: ...

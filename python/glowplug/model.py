@@ -283,11 +283,10 @@ class Model:
         Raises:
             InputError: As for `predict`; also for unknown output names.
         """
-        names = None if outputs is None else _output_names(outputs)
-        answer = self._handle.run(inputs, names, 0, progress, timeout)
+        answer = self._handle.run(inputs, outputs, 0, progress, timeout)
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
-            answer = _answered(self._handle.run(prepared, names, copied, progress, timeout))
+            answer = _answered(self._handle.run(prepared, outputs, copied, progress, timeout))
         return answer  # type: ignore[no-any-return]
 
     def predict_iter(self, batches: Iterable[Inputs], /) -> Iterator[NDArray[Any]]:
@@ -481,15 +480,6 @@ class Model:
         from glowplug.inputs import prepare
 
         return prepare(self._handle, inputs, self._casting)
-
-
-def _output_names(outputs: Iterable[str]) -> list[str]:
-    names = [outputs] if isinstance(outputs, str) else list(outputs)
-    for name in names:
-        if not isinstance(name, str):
-            subject, problem = "outputs", f"got {name!r}, expected a name"
-            raise InputTypeError.about(subject, problem, "pass names from `[output.name for output in model.outputs]`")
-    return names
 
 
 def _answered(answer: Any) -> Any:

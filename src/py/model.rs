@@ -28,6 +28,7 @@ use crate::probabilities;
 use crate::reload::SharedModel;
 use crate::resources;
 use crate::session::Session;
+use crate::signature::Signature;
 use crate::tensor::{Elements, InputTensor, OutputRequest, Value};
 
 /// A loaded model. `predict`, `predict_proba` and `run` answer `NotImplemented` where an input has to be converted first,
@@ -103,12 +104,15 @@ fn took(cost: Cost) -> Took {
     (cost.rows, nanos(cost.read), nanos(cost.run))
 }
 
+/// Inputs for which no memory is asked for. They are moved a few times, which is to cost one row little.
+const FEW: usize = 1;
+
 /// What one call needs while it runs.
 struct Call<'py> {
     session: Arc<Session>,
-    inputs: SmallVec<[InputTensor; 4]>,
+    inputs: SmallVec<[InputTensor; FEW]>,
     /// The arrays that `inputs` point into: another thread may take them out of the caller's dict meanwhile.
-    _arrays: SmallVec<[Bound<'py, PyAny>; 4]>,
+    _arrays: SmallVec<[Bound<'py, PyAny>; FEW]>,
 }
 
 impl ModelHandle {
@@ -179,11 +183,55 @@ impl ModelHandle {
     }
 }
 
+/// The outputs that a caller wants, in that order, and what they are called.
+struct Wanted<'py> {
+    indices: SmallVec<[usize; 4]>,
+    names: SmallVec<[Bound<'py, PyString>; 4]>,
+}
+
+impl<'py> Wanted<'py> {
+    /// All of them, the one of a name, or those of any iterable of names.
+    fn new(py: Python<'py>, outputs: Option<&Bound<'py, PyAny>>, signature: &Signature) -> PyResult<Self> {
+        let mut wanted = Self { indices: SmallVec::new(), names: SmallVec::new() };
+        let Some(outputs) = outputs else {
+            wanted.indices.extend(0..signature.outputs().len());
+            wanted.names.extend(signature.outputs().iter().map(|port| PyString::new(py, &port.name)));
+            return Ok(wanted);
+        };
+        if outputs.is_instance_of::<PyString>() {
+            wanted.push(outputs, signature)?;
+        } else if let Ok(names) = outputs.cast_exact::<PyList>() {
+            // Without an iterator of Python's.
+            names.iter().try_for_each(|name| wanted.push(&name, signature))?;
+        } else {
+            outputs.try_iter()?.try_for_each(|name| wanted.push(&name?, signature))?;
+        }
+        Ok(wanted)
+    }
+
+    fn push(&mut self, name: &Bound<'py, PyAny>, signature: &Signature) -> PyResult<()> {
+        let Ok(text) = name.cast::<PyString>() else {
+            let problem = format!("got {}, expected a name", name.repr()?);
+            let fix = "pass names from `[output.name for output in model.outputs]`";
+            return Err(Error::new(ErrorKind::InputType, "outputs", problem, fix).into());
+        };
+        self.indices.push(signature.output_index(&text.to_string_lossy())?);
+        // The caller's own text has its hash already; of a subclass it may be another one.
+        let name = text
+            .cast_exact::<PyString>()
+            .map_or_else(|_| PyString::new(name.py(), &text.to_string_lossy()), Clone::clone);
+        self.names.push(name);
+        Ok(())
+    }
+}
+
 /// The inputs of a session as tensors.
 fn prepare<'py>(session: Arc<Session>, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Option<Call<'py>>> {
     let signature = session.signature();
-    let (mut tensors, mut arrays) = (SmallVec::<[InputTensor; 4]>::new(), SmallVec::<[_; 4]>::new());
+    let (mut tensors, mut arrays) = (SmallVec::<[InputTensor; FEW]>::new(), SmallVec::<[_; FEW]>::new());
     if let Ok(named) = inputs.cast::<PyDict>() {
+        tensors.reserve(named.len());
+        arrays.reserve(named.len());
         for (name, array) in named {
             let Ok(name) = name.cast::<PyString>() else { return Ok(None) };
             let index = signature.input_index(&name.to_string_lossy())?;
@@ -207,32 +255,30 @@ fn prepare<'py>(session: Arc<Session>, inputs: &Bound<'py, PyAny>, copied: u64) 
 }
 
 impl<'py> Call<'py> {
-    /// Runs for the wanted outputs, in their order.
+    /// Runs for the wanted outputs; answers come in their order.
     fn run(
         &self,
         py: Python<'py>,
         wanted: &[usize],
         deadline: Option<Deadline>,
         progress: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Vec<(Value, Option<Bound<'py, PyAny>>)>> {
-        let mut arrays = SmallVec::<[Option<Bound<'py, PyAny>>; 4]>::new();
-        let mut requests = SmallVec::<[OutputRequest; 4]>::new();
-        for (index, shape) in wanted.iter().zip(self.session.output_shapes(&self.inputs, wanted)) {
-            let made = match (shape, self.session.signature().outputs()[*index].dtype()) {
-                (Some(shape), Some(dtype)) => Some(array::output(py, dtype, shape)?),
-                _ => None,
-            };
-            let (array, buffer) = made.map_or((None, None), |(array, buffer)| (Some(array.into_any()), Some(buffer)));
-            arrays.push(array);
-            requests.push(OutputRequest { index: *index, buffer });
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        if let [index] = wanted {
+            return Ok(vec![self.run_one(py, *index, deadline, progress)?]);
         }
         if wanted.is_empty() {
             self.session.signature().check_complete(&self.inputs)?;
             return Ok(Vec::new());
         }
+        let (mut arrays, mut requests) = (SmallVec::<[_; 4]>::new(), SmallVec::<[OutputRequest; 4]>::new());
+        for index in wanted {
+            let (request, array) = self.request(py, *index)?;
+            requests.push(request);
+            arrays.push(array);
+        }
         let values = watched(py, &self.session, &self.inputs, &mut requests, deadline, progress)?;
         report::log_notices(py, &self.session)?;
-        Ok(values.into_iter().zip(arrays).collect())
+        values.into_iter().zip(arrays).map(|(value, array)| to_python(py, value, array)).collect()
     }
 
     fn run_one(
@@ -242,10 +288,32 @@ impl<'py> Call<'py> {
         deadline: Option<Deadline>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match self.run(py, &[index], deadline, progress)?.pop() {
-            Some((value, array)) => to_python(py, value, array),
-            None => Ok(py.None().into_bound(py)),
-        }
+        let (value, array) = self.value_of(py, index, deadline, progress)?;
+        to_python(py, value, array)
+    }
+
+    /// Runs for one output. If it was written into an array, that is the second one.
+    fn value_of(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        deadline: Option<Deadline>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(Value, Option<Bound<'py, PyAny>>)> {
+        let (request, array) = self.request(py, index)?;
+        let value = watched(py, &self.session, &self.inputs, &mut [request], deadline, progress)?.pop();
+        report::log_notices(py, &self.session)?;
+        Ok((value.unwrap_or(Value::Absent), array))
+    }
+
+    /// Asks for an output; to be written into an array, if its shape is known.
+    fn request(&self, py: Python<'py>, index: usize) -> PyResult<(OutputRequest, Option<Bound<'py, PyAny>>)> {
+        let shape = self.session.output_shape(&self.inputs, index);
+        let (Some(shape), Some(dtype)) = (shape, self.session.signature().outputs()[index].dtype()) else {
+            return Ok((OutputRequest { index, buffer: None }, None));
+        };
+        let (array, buffer) = array::output(py, dtype, shape)?;
+        Ok((OutputRequest { index, buffer: Some(buffer) }, Some(array.into_any())))
     }
 }
 
@@ -300,7 +368,7 @@ impl ModelHandle {
                 call.run_one(py, index, deadline, progress)
             }
             Probabilities::Maps(index) => {
-                let maps = call.run(py, &[index], deadline, progress)?.pop().map_or(Value::Absent, |(value, _)| value);
+                let (maps, _) = call.value_of(py, index, deadline, progress)?;
                 to_python(py, probabilities::matrix(maps, source, session)?, None)
             }
         }
@@ -331,21 +399,17 @@ impl ModelHandle {
     fn run<'py>(
         &self,
         inputs: &Bound<'py, PyAny>,
-        outputs: Option<Vec<String>>,
+        outputs: Option<&Bound<'py, PyAny>>,
         copied: u64,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, deadline) = (inputs.py(), deadline(timeout)?);
         let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
-        let signature = call.session.signature();
-        let wanted: SmallVec<[usize; 4]> = match &outputs {
-            None => (0..signature.outputs().len()).collect(),
-            Some(names) => names.iter().map(|name| signature.output_index(name)).collect::<Result<_, _>>()?,
-        };
+        let wanted = Wanted::new(py, outputs, call.session.signature())?;
         let answers = PyDict::new(py);
-        for ((value, array), index) in call.run(py, &wanted, deadline, progress)?.into_iter().zip(&wanted) {
-            answers.set_item(&signature.outputs()[*index].name, to_python(py, value, array)?)?;
+        for (answer, name) in call.run(py, &wanted.indices, deadline, progress)?.into_iter().zip(&wanted.names) {
+            answers.set_item(name, answer)?;
         }
         Ok(answers.into_any())
     }

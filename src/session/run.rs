@@ -22,20 +22,17 @@ const ROWS_NEVER: u8 = 2;
 const UNWRITTEN: u8 = 0xA5;
 
 impl Session {
-    /// Shapes of the wanted outputs, where `inputs` determine them.
-    pub fn output_shapes(&self, inputs: &[InputTensor], wanted: &[usize]) -> SmallVec<[Option<Shape>; 4]> {
-        let shape = |index: &usize| {
-            let rows = match self.output_rows[*index].load(Ordering::Relaxed) {
-                ROWS_NEVER => return None,
-                ROWS_AS_INPUT => Some(rows_of(inputs)),
-                _ => None,
-            };
-            self.signature().output_shape(*index, inputs, rows)
+    /// The shape of an output, where `inputs` determine it.
+    pub fn output_shape(&self, inputs: &[InputTensor], index: usize) -> Option<Shape> {
+        let rows = match self.output_rows[index].load(Ordering::Relaxed) {
+            ROWS_NEVER => return None,
+            ROWS_AS_INPUT => Some(rows_of(inputs)),
+            _ => None,
         };
-        wanted.iter().map(shape).collect()
+        self.signature().output_shape(index, inputs, rows)
     }
 
-    /// Runs the model; `requests` name the wanted outputs, with buffers where [`Self::output_shapes`] gave a shape.
+    /// Runs the model; `requests` name the wanted outputs, with buffers where [`Self::output_shape`] gave a shape.
     ///
     /// An output whose shape turns out otherwise than declared comes back as a value, and gets no buffer from then on.
     pub fn run(
@@ -218,7 +215,7 @@ mod tests {
         };
         let elements = Elements::Raw(raw(rows * 8));
         let inputs = [InputTensor { index: 0, shape: Shape::from_slice(&[rows, 2]), elements }];
-        let expected = session.output_shapes(&inputs, &[0]).remove(0);
+        let expected = session.output_shape(&inputs, 0);
         let buffer = expected.clone().map(|shape| OutputBuffer { data: raw(shape.iter().product::<i64>() * 4), shape });
         let values = session.run(&inputs, &mut [OutputRequest { index: 0, buffer }], None).unwrap();
         match &values[0] {

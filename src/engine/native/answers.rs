@@ -8,35 +8,33 @@ use crate::tensor::{DType, EngineTensor, OutputBuffer, OutputRequest, Shape, Str
 /// One requested output on its way.
 pub(super) struct Answer<'a> {
     kind: Kind,
-    shape: Shape,
+    rows: usize,
     made: Made<'a>,
 }
 
+/// What there is of an answer; tensors with the sizes that follow the rows.
 enum Made<'a> {
     Buffer(&'a OutputBuffer, Vec<u8>),
-    Bytes(Vec<u8>),
-    Texts(Strings),
+    Bytes(&'a [usize], Vec<u8>),
+    Texts(&'a [usize], Strings),
     Maps(&'a Classes, &'a [usize], Vec<Value>),
 }
 
 impl<'a> Answer<'a> {
     /// The answer for `rows` rows of a slot that holds `kind`; nothing if the caller's buffer has another shape.
     pub(super) fn new(output: &'a Output, kind: Kind, request: &'a OutputRequest, rows: usize) -> Option<Self> {
-        let size = |size: &usize| i64::try_from(*size).unwrap_or(i64::MAX);
-        let mut shape = Shape::from_slice(&[size(&rows)]);
         let made = match (&output.form, &request.buffer) {
             (Form::Maps(classes, order), _) => Made::Maps(classes, order, Vec::with_capacity(rows)),
-            (Form::Tensor(sizes), buffer) => {
-                shape.extend(sizes.iter().map(size));
-                match buffer {
-                    _ if kind.dtype == DType::String => Made::Texts(Strings::with_capacity(rows * kind.each)),
-                    Some(buffer) if buffer.shape == shape => Made::Buffer(buffer, Vec::new()),
-                    Some(_) => return None,
-                    None => Made::Bytes(Vec::with_capacity(rows * kind.each * kind.dtype.size())),
-                }
+            (Form::Tensor(sizes), _) if kind.dtype == DType::String => {
+                Made::Texts(sizes, Strings::with_capacity(rows * kind.each))
             }
+            (Form::Tensor(sizes), Some(buffer)) if dims(rows, sizes).eq(buffer.shape.iter().copied()) => {
+                Made::Buffer(buffer, Vec::new())
+            }
+            (Form::Tensor(_), Some(_)) => return None,
+            (Form::Tensor(sizes), None) => Made::Bytes(sizes, Vec::with_capacity(rows * kind.each * kind.dtype.size())),
         };
-        Some(Self { kind, shape, made })
+        Some(Self { kind, rows, made })
     }
 
     /// Takes the block that starts at row `start`; nothing comes back if it is not as expected.
@@ -57,11 +55,11 @@ impl<'a> Answer<'a> {
                 let part = buffer.data.part(start * each * dtype.size(), bytes.len())?;
                 part.copy_from(bytes).then_some(())
             }
-            Made::Bytes(bytes) => {
+            Made::Bytes(_, bytes) => {
                 values.write(dtype, bytes);
                 Some(())
             }
-            Made::Texts(strings) => {
+            Made::Texts(_, strings) => {
                 let Values::Texts(texts) = values else { return None };
                 texts.iter().for_each(|text| strings.push(text));
                 Some(())
@@ -77,11 +75,16 @@ impl<'a> Answer<'a> {
     pub(super) fn finish(self) -> Value {
         match self.made {
             Made::Buffer(..) => Value::Written,
-            Made::Bytes(bytes) => tensor(self.kind.dtype, self.shape, bytes),
-            Made::Texts(strings) => Value::Strings(self.shape, strings),
+            Made::Bytes(sizes, bytes) => tensor(self.kind.dtype, dims(self.rows, sizes).collect(), bytes),
+            Made::Texts(sizes, strings) => Value::Strings(dims(self.rows, sizes).collect(), strings),
             Made::Maps(_, _, maps) => Value::Sequence(maps),
         }
     }
+}
+
+/// The dimensions of a tensor of rows of these sizes.
+fn dims(rows: usize, sizes: &[usize]) -> impl Iterator<Item = i64> {
+    std::iter::once(rows).chain(sizes.iter().copied()).map(|size| i64::try_from(size).unwrap_or(i64::MAX))
 }
 
 fn tensor(dtype: DType, shape: Shape, bytes: Vec<u8>) -> Value {

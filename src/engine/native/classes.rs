@@ -2,11 +2,19 @@
 
 use std::collections::HashSet;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::graph::{Known, Planned, Planner, Value, only};
 use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
 use crate::onnx::{Classes, FullNode};
 use crate::tensor::DType;
+
+/// Classes and rows for which no memory is asked for.
+const FEW: usize = 16;
+
+/// The class of each row.
+type Chosen = SmallVec<[usize; FEW]>;
 
 /// How classes are chosen from scores, and what becomes of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +125,7 @@ fn sorted<T: Ord>(labels: Vec<T>) -> (Vec<T>, Vec<usize>) {
 
 impl Step for Choose {
     fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
-        let mut chosen = Vec::with_capacity(block.rows);
+        let mut chosen = SmallVec::new();
         block.make(self.to, |block, out| self.decide.run(block.get(self.from), &mut chosen, out));
         name(block, self.label, &chosen, &self.labels);
         Ok(())
@@ -139,7 +147,7 @@ pub(super) fn name<'a>(block: &mut Block<'a>, to: usize, chosen: &[usize], label
 impl Decide {
     /// The numbers of classes, and the columns of a row for each.
     #[allow(clippy::cast_possible_truncation, reason = "outputs are float32")]
-    fn run(self, scores: &[f64], chosen: &mut Vec<usize>, out: &mut Vec<f32>) {
+    fn run(self, scores: &[f64], chosen: &mut Chosen, out: &mut Vec<f32>) {
         let mut of_two = |probability: fn(f64) -> f64, other: fn(f64) -> f64, bound: f64| {
             chosen.extend(scores.iter().map(|score| usize::from(*score > bound)));
             out.extend(scores.iter().flat_map(|score| [other(*score) as f32, probability(*score) as f32]));
@@ -157,7 +165,7 @@ impl Decide {
                 }
             }
             Self::Largest(transform, classes) => {
-                let mut row = vec![0.0; classes];
+                let mut row: SmallVec<[f64; FEW]> = smallvec![0.0; classes];
                 for scores in scores.chunks_exact(classes) {
                     chosen.push(largest(scores));
                     row.copy_from_slice(scores);

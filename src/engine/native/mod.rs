@@ -192,15 +192,15 @@ impl Engine for NativeEngine {
 
     fn run(&self, inputs: &[InputTensor], requests: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>> {
         let rows = self.rows(inputs)?;
-        let mut answers: SmallVec<[Answer<'_>; 2]> = requests
-            .iter()
-            .map(|request| {
-                let output = &self.program.outputs[request.index];
-                Answer::new(output, self.program.slots[output.slot], request, rows).ok_or_else(|| self.wrong())
-            })
-            .collect::<Result<_>>()?;
+        // Not collected, which moves them twice: for one row that counts.
+        let mut answers = SmallVec::<[Answer<'_>; 2]>::with_capacity(requests.len());
+        for request in requests {
+            let output = &self.program.outputs[request.index];
+            let answer = Answer::new(output, self.program.slots[output.slot], request, rows);
+            answers.push(answer.ok_or_else(|| self.wrong())?);
+        }
         self.score(inputs, rows, requests, &mut answers, stop)?;
-        Ok(answers.into_iter().map(Answer::finish).collect())
+        Ok(answers.drain(..).map(Answer::finish).collect())
     }
 
     fn take_notices(&self) -> Vec<String> {
@@ -208,6 +208,10 @@ impl Engine for NativeEngine {
     }
 
     fn has_independent_rows(&self) -> bool {
+        true
+    }
+
+    fn computes_alone(&self) -> bool {
         true
     }
 

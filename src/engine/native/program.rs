@@ -43,7 +43,7 @@ pub(super) trait Step: Debug + Send + Sync {
 pub(super) struct Block<'a> {
     pub(super) rows: usize,
     slots: Vec<Values<'a>>,
-    spare: Spare,
+    spare: Box<Spare>,
     /// Numbers of a step and bytes of an input, whose memory the next block takes again.
     pub(super) scratch: Vec<f64>,
     pub(super) bytes: Vec<u8>,

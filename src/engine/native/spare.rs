@@ -13,10 +13,10 @@ const MOST_LISTS: usize = 64;
 const MOST_SLOTS: usize = 256;
 
 thread_local! {
-    static KEPT: Cell<Spare> = const { Cell::new(Spare::new()) };
+    static KEPT: Cell<Option<Box<Spare>>> = const { Cell::new(None) };
 }
 
-/// Empty lists with memory.
+/// Empty lists with memory. It is boxed, as each run moves it several times.
 #[derive(Debug, Default)]
 pub(super) struct Spare {
     slots: Vec<Values<'static>>,
@@ -28,20 +28,9 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    const fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            floats: Vec::new(),
-            doubles: Vec::new(),
-            ints: Vec::new(),
-            bools: Vec::new(),
-            texts: Vec::new(),
-        }
-    }
-
     /// What the thread has; nothing while it ends.
-    pub(super) fn take() -> Self {
-        KEPT.try_with(Cell::take).unwrap_or_default()
+    pub(super) fn take() -> Box<Self> {
+        KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
     /// The memory of a list of slots.
@@ -50,7 +39,7 @@ impl Spare {
     }
 
     /// Keeps this and the memory of the slots.
-    pub(super) fn keep(mut self, mut slots: Vec<Values<'_>>) {
+    pub(super) fn keep(mut self: Box<Self>, mut slots: Vec<Values<'_>>) {
         for values in slots.drain(..) {
             match values {
                 Values::Floats(list) => put(list, &mut self.floats),
@@ -69,7 +58,7 @@ impl Spare {
             self.slots = emptied(slots);
         }
         // While the thread ends, nothing is kept.
-        let _ = KEPT.try_with(|kept| kept.set(self));
+        let _ = KEPT.try_with(|kept| kept.set(Some(self)));
     }
 }
 
