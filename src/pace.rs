@@ -12,6 +12,8 @@ const SMALLEST: usize = 3;
 const SAMPLES: u64 = 3;
 /// A smaller class has to be this part faster per row to be worth the more runs.
 const WORTH_RUNS: u64 = 33;
+/// Pieces that take more than this part longer for each row than the best are not what a batch should end with.
+const NEAR_BEST: u64 = 4;
 /// Classes in a row that are slower than the best before larger ones are given up.
 const PATIENCE: usize = 3;
 /// Later runs count for this part of what is known.
@@ -84,6 +86,18 @@ impl Pace {
         Some(self.usual[class].load(Relaxed)).filter(|per_row| *per_row > 0)
     }
 
+    fn trusted(&self, class: usize) -> Option<u64> {
+        self.seen(class).filter(|_| self.runs[class].load(Relaxed) >= SAMPLES)
+    }
+
+    /// Whether runs of about `rows` rows take not much longer for each than the fastest; also if they were not tried yet.
+    pub fn is_near_best(&self, rows: u64) -> bool {
+        // Of a class the larger runs are the more usual: the smallest ones are like those of the class below.
+        let Some(per_row) = self.trusted(class(rows - rows / 4)) else { return true };
+        let best = (SMALLEST..CLASSES).filter_map(|class| self.trusted(class)).min();
+        best.is_none_or(|best| per_row <= best.saturating_add(best / NEAR_BEST))
+    }
+
     /// How many rows a run of about `time` has; `None` if nothing is known yet.
     pub fn rows_in(&self, time: Duration) -> Option<u64> {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -102,7 +116,7 @@ impl Pace {
     pub fn next_piece(&self, most: u64) -> u64 {
         let mut best: Option<(usize, u64)> = None;
         for class in SMALLEST..=class(most) {
-            let Some(per_row) = self.seen(class).filter(|_| self.runs[class].load(Relaxed) >= SAMPLES) else {
+            let Some(per_row) = self.trusted(class) else {
                 let is_past = best.is_some_and(|(at, _)| class > at + PATIENCE);
                 if is_past {
                     break;
@@ -195,6 +209,22 @@ mod tests {
             assert!(sizes.iter().all(|rows| *rows <= most));
             assert!(pace.best_piece() >= *sizes.last().unwrap());
         }
+    }
+
+    #[test]
+    fn small_pieces_may_be_too_slow() {
+        let pace = Pace::default();
+        assert!(pace.is_near_best(1) && pace.is_near_best(0), "nothing is known");
+        for rows in [8, 60, 250, 1000] {
+            (0..3).for_each(|_| pace.record(rows, nanos(rows, 10_000)));
+        }
+        let cases = [(12, false), (60, false), (250, true), (256, true), (1000, true), (2000, true), (30, true)];
+        for (rows, expected) in cases {
+            assert_eq!(pace.is_near_best(rows), expected, "{rows}");
+        }
+        // The smallest of a class whose runs were larger ones are judged like those of the class below.
+        (0..9).for_each(|_| pace.record(250, nanos(1000, 0)));
+        assert!(!pace.is_near_best(256) && pace.is_near_best(500));
     }
 
     #[test]

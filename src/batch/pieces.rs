@@ -12,9 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::tensor::{InputTensor, OutputRequest, Value};
-use crate::threads::{Permits, pool};
+use crate::threads::{Crew, Permits, pool};
 
-/// Work that is worth waking a thread for.
+/// Work that is worth waking a third thread for, or another one.
 const WORTH_A_THREAD: Duration = Duration::from_micros(60);
 /// Pieces per thread, so that threads end at about the same time, where pieces are not shorter than that.
 const PIECES_PER_THREAD: u64 = 4;
@@ -22,6 +22,8 @@ const PIECE_TIME: Duration = Duration::from_micros(400);
 
 /// The smallest part of an engine's block that is worth a piece, for threads to end together.
 const LEAST_OF_BLOCK: u64 = 4;
+/// Rows that kernels of trees take at once: pieces of some more took a tenth longer.
+const AT_ONCE: u64 = 512;
 
 /// Why a batch could not be run in pieces.
 #[derive(Debug)]
@@ -82,7 +84,8 @@ impl<'a> Pieces<'a> {
         let rows = self.end - self.next.load(Ordering::Relaxed);
         let pace = self.session.pace();
         let share = pace.rows_in(WORTH_A_THREAD).unwrap_or(1).max(1);
-        let wanted = (rows as u64).div_ceil(share).min(self.session.row_threads() as u64);
+        // Two are worth a try wherever pieces are.
+        let wanted = (rows as u64).div_ceil(share).max(2).min(self.session.row_threads() as u64);
         let permits = Permits::take(usize::try_from(wanted).unwrap_or(1), self.session.row_threads());
         let threads = permits.count();
         let most = self.most_rows(rows, threads);
@@ -95,8 +98,9 @@ impl<'a> Pieces<'a> {
         } else if threads == 1 {
             self.work(most, threads, Some(watch));
         } else {
-            let workers = pool(self.session.row_threads()).map_err(Failure::Error)?;
-            workers.share(threads - 1, || self.work(most, threads, None), || self.work(most, threads, Some(watch)));
+            // A helper that comes late is not waited for: of short batches the caller may have done everything by then.
+            let help = || self.work(most, threads, None);
+            Crew::once(&permits, self.session.row_threads(), &help, || self.work(most, threads, Some(watch)));
         }
         let finished = self.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
         match finished.failure {
@@ -115,8 +119,8 @@ impl<'a> Pieces<'a> {
             known.into_iter().flatten().min()
         };
         let by_time = estimate(rows as u64).map_or(1, |time| time.as_nanos() / PIECE_TIME.as_nanos());
-        let count =
-            u64::try_from(by_time).unwrap_or(u64::MAX).clamp(threads as u64, threads as u64 * PIECES_PER_THREAD);
+        let per_thread = (u64::try_from(by_time).unwrap_or(u64::MAX) / threads as u64).clamp(1, PIECES_PER_THREAD);
+        let count = threads as u64 * per_thread;
         let fair = if threads == 1 { rows as u64 } else { (rows as u64).div_ceil(count) };
         let per_glance = |sample: u64| {
             let nanos = estimate(sample)?.as_nanos().max(1);
@@ -137,14 +141,7 @@ impl<'a> Pieces<'a> {
             let left = self.end.saturating_sub(self.next.load(Ordering::Relaxed)) as u64;
             // Towards the end, smaller pieces let all threads end together.
             let fair = if threads == 1 { left } else { left.div_ceil(threads as u64) };
-            let size = match self.session.block() {
-                Some(block) => {
-                    // Few rows take longer each, and more than a block only save calls.
-                    let least = block.min(fair.max(block / LEAST_OF_BLOCK)).max(1);
-                    (most.min(fair) / block * block).max(least)
-                }
-                None => self.session.piece_pace().next_piece(most.min(fair.max(1))),
-            };
+            let size = self.size(most.min(left), fair);
             let start = self.next.fetch_add(usize::try_from(size).unwrap_or(usize::MAX), Ordering::Relaxed);
             if start >= self.end {
                 break;
@@ -157,6 +154,30 @@ impl<'a> Pieces<'a> {
                 self.glance(watch);
                 glanced = Instant::now();
             }
+        }
+    }
+
+    /// Rows of the next piece: a fair part, of `most` rows if not of all that are left.
+    fn size(&self, most: u64, fair: u64) -> u64 {
+        let (pace, block) = (self.session.piece_pace(), self.session.block());
+        // A block's rows are computed at once, and more than a block only save calls.
+        let most = block.map_or(most, |block| most.max(block)).max(1);
+        let least = block.map_or(1, |block| block / LEAST_OF_BLOCK).clamp(1, most);
+        // Where few rows take much longer each, one thread is done with all as soon as two are with halves.
+        let halves = std::iter::successors(Some(most.min(fair).max(least)), |size| size.checked_mul(2));
+        let size = halves.take_while(|size| *size < most).find(|size| pace.is_near_best(*size)).unwrap_or(most);
+        match block {
+            Some(block) => {
+                if size < block {
+                    size
+                } else {
+                    size / block * block
+                }
+            }
+            None => match pace.next_piece(size) {
+                size @ ..AT_ONCE => size,
+                size => size / AT_ONCE * AT_ONCE,
+            },
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Waking a thread takes 15 to 30 µs until it is there, and 9 µs of who wakes it, so it is done once for a run and not for each
 //! step: a helper looks out for the next step for a while, and goes when there was none for so long. Nobody waits for a helper
-//! that has not come yet.
+//! that has not come yet: so work of less than a tenth of a millisecond may be offered as well.
 #![allow(unsafe_code)]
 
 use std::any::Any;
@@ -40,6 +40,13 @@ struct Board {
     is_caller_asleep: AtomicBool,
 }
 
+/// Whether helpers look out for another task after the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    Never,
+    Between,
+}
+
 impl std::fmt::Debug for Board {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Board").field("tasks", &self.tasks).finish_non_exhaustive()
@@ -58,19 +65,21 @@ impl Crew {
             return run(&Self::alone());
         }
         let permits = Permits::take(threads, threads);
-        let (helpers @ 1.., Ok(workers)) = (permits.count() - 1, pool(threads)) else { return run(&Self::alone()) };
-        let board = Arc::new(Board {
-            task: Mutex::new(None),
-            tasks: AtomicUsize::new(0),
-            inside: AtomicUsize::new(0),
-            is_over: AtomicBool::new(false),
-            panic: Mutex::new(None),
-            caller: std::thread::current(),
-            is_caller_asleep: AtomicBool::new(false),
-        });
+        Self::with(&permits, threads, Stay::Between, run)
+    }
+
+    /// Calls `here` on this thread, and `help` on those others that there is leave for and that come before `here` is done; waits
+    /// for the latter. The pool has at least `limit` threads.
+    pub fn once(permits: &Permits, limit: usize, help: &(dyn Fn() + Sync), here: impl FnOnce()) {
+        Self::with(permits, limit, Stay::Never, |crew| crew.together(help, here));
+    }
+
+    fn with<T>(permits: &Permits, limit: usize, stay: Stay, run: impl FnOnce(&Self) -> T) -> T {
+        let (helpers @ 1.., Ok(workers)) = (permits.count() - 1, pool(limit)) else { return run(&Self::alone()) };
+        let board = Arc::new(Board::new());
         for _ in 0..helpers {
             let board = Arc::clone(&board);
-            workers.lend(move || board.help());
+            workers.lend(move || board.help(stay));
         }
         let over = Over(&board);
         let done = run(&Self { size: permits.count(), board: Some(Arc::clone(&board)) });
@@ -92,24 +101,25 @@ impl Crew {
         let parts = Mutex::new(parts);
         // Apart, so that the lock is not held while the part is worked on.
         let next = || lock(&parts).next();
-        self.together(&|| {
+        let all = || {
             while let Some(part) = next() {
                 work(part);
             }
-        });
+        };
+        self.together(&all, all);
     }
 
-    /// Calls `work` on this thread, and on helpers while it runs.
-    fn together(&self, work: &(dyn Fn() + Sync)) {
-        let Some(board) = &self.board else { return work() };
+    /// Calls `here` on this thread, and `help` on helpers while it runs.
+    fn together(&self, help: &(dyn Fn() + Sync), here: impl FnOnce()) {
+        let Some(board) = &self.board else { return here() };
         // SAFETY: only its lifetime becomes longer. Helpers find it on the board only, and count themselves in while they hold
         // the board's lock. `Closed` takes it off the board under that lock and waits until all have counted themselves out; it
-        // does so before this function ends, whether by returning or by a panic of `work`.
-        let task = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(work) };
+        // does so before this function ends, whether by returning or by a panic of `here`.
+        let task = unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(help) };
         let closed = Closed(board);
         *lock(&board.task) = Some(task);
         board.tasks.fetch_add(1, Ordering::Release);
-        work();
+        here();
         drop(closed);
         if let Some(panic) = lock(&board.panic).take() {
             resume_unwind(panic);
@@ -118,14 +128,29 @@ impl Crew {
 }
 
 impl Board {
+    fn new() -> Self {
+        Self {
+            task: Mutex::new(None),
+            tasks: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+            panic: Mutex::new(None),
+            caller: std::thread::current(),
+            is_caller_asleep: AtomicBool::new(false),
+        }
+    }
+
     /// What a helper does, from when it comes until the run is over or takes too long between two tasks.
-    fn help(&self) {
+    fn help(&self, stay: Stay) {
         let (mut seen, mut looks, mut since) = (0, 0, Instant::now());
         while !self.is_over.load(Ordering::Acquire) {
             let tasks = self.tasks.load(Ordering::Acquire);
             if tasks != seen {
                 seen = tasks;
                 self.take_part();
+                if stay == Stay::Never {
+                    return;
+                }
                 (looks, since) = (0, Instant::now());
             }
             looks += 1;
@@ -212,6 +237,19 @@ mod tests {
                 });
             }
         }
+    }
+
+    #[test]
+    fn who_comes_late_is_not_waited_for_and_finds_nothing() {
+        let board = Arc::new(Board::new());
+        let crew = Crew { size: 2, board: Some(Arc::clone(&board)) };
+        let (helped, mut here) = (AtomicUsize::new(0), 0);
+        crew.together(&|| _ = helped.fetch_add(1, Ordering::SeqCst), || here += 1);
+        board.help(Stay::Never);
+        assert_eq!((here, helped.load(Ordering::SeqCst)), (1, 0));
+        // In time.
+        crew.together(&|| _ = helped.fetch_add(1, Ordering::SeqCst), || board.help(Stay::Never));
+        assert_eq!(helped.into_inner(), 1);
     }
 
     #[test]
