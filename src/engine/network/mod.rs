@@ -4,6 +4,7 @@ mod operators;
 mod plan;
 mod program;
 mod share;
+mod spare;
 mod view;
 mod weights;
 
@@ -19,6 +20,7 @@ use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputRequest, Raw
 use crate::threads::Crew;
 use plan::{Input, Network, Planned};
 use program::{Interrupted, Memory};
+use spare::Spare;
 use weights::Source;
 
 /// Versions of ONNX's own operators whose meaning is known here.
@@ -40,6 +42,7 @@ pub struct NetworkEngine {
     block: usize,
     /// Threads that share large products.
     threads: usize,
+    spare: Spare,
 }
 
 impl NetworkEngine {
@@ -88,7 +91,8 @@ impl NetworkEngine {
         let (graph, stored) = outline.graph().ok_or("the file is not as expected")?;
         let network = plan::plan(&graph, &stored, source, opset_of(facts), name)?;
         let block = block_of(&network);
-        Ok(Self { network, instructions: Instructions::best(), block, threads })
+        let spare = Spare::new(&network.program, threads);
+        Ok(Self { network, instructions: Instructions::best(), block, threads, spare })
     }
 
     fn wrong(&self) -> Error {
@@ -131,7 +135,7 @@ impl NetworkEngine {
                 None => Answer::Own(Buffer::zeroed(bytes)),
             });
         }
-        let mut memory = Memory::new(&self.network.program, self.block.min(count));
+        let mut memory = self.spare.take(&self.network.program, self.block.min(count));
         for start in (0..count).step_by(self.block) {
             let rows = self.block.min(count - start);
             for ((_, data), input) in inputs.iter().zip(&self.network.inputs) {
@@ -155,6 +159,7 @@ impl NetworkEngine {
                 is_written.then_some(()).ok_or_else(|| self.wrong())?;
             }
         }
+        self.spare.keep(memory);
         let rows = i64::try_from(count).map_err(|_| self.wrong())?;
         let value = |(answer, request): (Answer, &OutputRequest)| match answer {
             Answer::Caller(_) => Value::Written,
@@ -199,8 +204,7 @@ fn opset_of(facts: &ModelFacts) -> u64 {
 
 fn block_of(network: &Network) -> usize {
     let program = &network.program;
-    let per_row = program.floats_per_row() * size_of::<f32>() + program.ints.iter().sum::<usize>() * size_of::<i64>();
-    let fitting = BLOCK_BYTES / per_row.max(1);
+    let fitting = BLOCK_BYTES / program.bytes_per_row().max(1);
     let least = if program.weight_bytes() > BLOCK_BYTES { BLOCK_OF_LARGE / program.most_matrix_rows() } else { 1 };
     fitting.clamp(least.max(1), MOST_ROWS)
 }

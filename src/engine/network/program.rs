@@ -51,6 +51,7 @@ pub(super) struct Memory {
     pub(super) ints: Vec<Vec<i64>>,
     /// The right matrix of a product of two values.
     panels: Panels,
+    rows: usize,
 }
 
 /// Why a run ended early.
@@ -68,7 +69,13 @@ impl Memory {
             floats: program.floats.iter().map(|size| vec![0.0; size * rows]).collect(),
             ints: program.ints.iter().map(|size| vec![0; size * rows]).collect(),
             panels: Panels::default(),
+            rows,
         }
+    }
+
+    /// How many rows it is for, at most.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     /// Numbers of a slot for `rows` rows.
@@ -81,6 +88,13 @@ impl Program {
     /// Numbers that all memories have for a row.
     pub(super) fn floats_per_row(&self) -> usize {
         self.floats.iter().fold(0, |all, size| all.saturating_add(*size))
+    }
+
+    /// Bytes that all memories have for a row.
+    pub(super) fn bytes_per_row(&self) -> usize {
+        let ints = self.ints.iter().fold(0, |all: usize, size| all.saturating_add(*size));
+        let bytes = ints.saturating_mul(size_of::<i64>());
+        bytes.saturating_add(self.floats_per_row().saturating_mul(size_of::<f32>()))
     }
 
     /// Bytes of all weights of products.
