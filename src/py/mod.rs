@@ -4,11 +4,13 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod array;
+mod call;
 mod engine;
 mod error;
 mod interpreter;
 mod json;
 mod lists;
+mod load;
 mod model;
 mod plain;
 mod report;
@@ -17,6 +19,7 @@ mod rows;
 mod scalar;
 mod spec;
 mod value;
+mod wanted;
 mod watch;
 
 use pyo3::prelude::*;
@@ -31,7 +34,9 @@ mod _core {
     }
 
     #[pymodule_export]
-    use super::model::{ModelHandle, load_bytes, load_path};
+    use super::load::{load_bytes, load_path};
+    #[pymodule_export]
+    use super::model::ModelHandle;
     #[pymodule_export]
     use super::report::{configure, models, unload_path};
     #[pymodule_export]

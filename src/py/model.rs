@@ -1,35 +1,28 @@
 //! The object behind `glowplug.Model`: what runs, without argument policy.
 
-use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use numpy::PyUntypedArray;
-use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
-use smallvec::SmallVec;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use super::array;
+use super::call::{Call, prepare};
 use super::engine::LOADER;
 use super::error::require_numpy;
+use super::load::warn_stale;
 use super::spec::TensorSpec;
 use super::value::to_python;
-use super::watch::{deadline, watched};
+use super::wanted::Wanted;
+use super::watch::deadline;
 use super::{json, plain, report};
 use crate::classifier::Probabilities;
-use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind};
 use crate::features;
 use crate::json::{Cost, Method, Terms};
-use crate::options::LoadOptions;
 use crate::probabilities;
 use crate::reload::SharedModel;
-use crate::resources;
 use crate::session::Session;
-use crate::signature::Signature;
-use crate::tensor::{Elements, InputTensor, OutputRequest, Value};
 
 /// A loaded model. `predict`, `predict_proba` and `run` answer `NotImplemented` where an input has to be converted first,
 /// which is `glowplug.inputs`' work.
@@ -42,60 +35,6 @@ pub(super) struct ModelHandle {
     features: Option<Arc<[String]>>,
 }
 
-/// Loads the model at `path`; `reload` is the number of seconds between looks at the file, `None` for never.
-#[pyfunction]
-pub(super) fn load_path(
-    py: Python<'_>,
-    path: PathBuf,
-    threads: Option<i64>,
-    engine: &str,
-    batch: &str,
-    optimization: &str,
-    reload: Option<f64>,
-) -> PyResult<ModelHandle> {
-    let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, engine, batch, optimization)?;
-    let reload = reload.map(seconds).transpose()?;
-    let (model, stale) = py.detach(|| SharedModel::from_path(path, options, reload, &LOADER))?;
-    warn_stale(py, stale)?;
-    ModelHandle::announced(py, model, threads)
-}
-
-/// Loads a model from bytes.
-#[pyfunction]
-pub(super) fn load_bytes(
-    py: Python<'_>,
-    model: &Bound<'_, PyBytes>,
-    threads: Option<i64>,
-    engine: &str,
-    batch: &str,
-    optimization: &str,
-) -> PyResult<ModelHandle> {
-    let options = LoadOptions::new(threads.map_or_else(usable_threads, Ok)?, engine, batch, optimization)?;
-    // Bytes objects never change, so they may be read without the interpreter.
-    let bytes = model.as_bytes();
-    let model = py.detach(|| SharedModel::from_bytes(bytes, options, &LOADER))?;
-    ModelHandle::announced(py, model, threads)
-}
-
-/// Threads of a call where the caller leaves the choice to us.
-fn usable_threads() -> Result<i64, Error> {
-    Ok(i64::try_from(resources::current()?.threads()).unwrap_or(1))
-}
-
-fn seconds(seconds: f64) -> Result<Duration, Error> {
-    Duration::try_from_secs_f64(seconds).map_err(|_| {
-        let problem = format!("got {seconds}, expected True, False or a number of seconds of at least 0");
-        Error::new(ErrorKind::Option, "option `reload`", problem, "pass for example `reload=10.0`")
-    })
-}
-
-fn warn_stale(py: Python<'_>, stale: Option<Error>) -> PyResult<()> {
-    let Some(error) = stale else { return Ok(()) };
-    let text = format!("the model's file changed but cannot be loaded, so the previous model stays in use: {error}");
-    let text = CString::new(text.replace('\0', "\\0"))?;
-    PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 2)
-}
-
 /// Rows, and nanoseconds of reading and of running.
 type Took = (usize, u64, u64);
 
@@ -104,19 +43,9 @@ fn took(cost: Cost) -> Took {
     (cost.rows, nanos(cost.read), nanos(cost.run))
 }
 
-/// Inputs for which no memory is asked for. They are moved a few times, which is to cost one row little.
-const FEW: usize = 1;
-
-/// What one call needs while it runs.
-struct Call<'py> {
-    session: Arc<Session>,
-    inputs: SmallVec<[InputTensor; FEW]>,
-    /// The arrays that `inputs` point into: another thread may take them out of the caller's dict meanwhile.
-    _arrays: SmallVec<[Bound<'py, PyAny>; FEW]>,
-}
-
 impl ModelHandle {
-    fn announced(py: Python<'_>, model: SharedModel, threads: Option<i64>) -> PyResult<Self> {
+    /// A handle of `model`; what loading it logged is passed on.
+    pub(super) fn announced(py: Python<'_>, model: SharedModel, threads: Option<i64>) -> PyResult<Self> {
         if let Some(session) = model.ready() {
             report::log_notices(py, &session)?;
         }
@@ -180,140 +109,6 @@ impl ModelHandle {
     fn prepare<'py>(&self, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Option<Call<'py>>> {
         require_numpy(inputs.py())?;
         prepare(self.session(inputs.py())?, inputs, copied)
-    }
-}
-
-/// The outputs that a caller wants, in that order, and what they are called.
-struct Wanted<'py> {
-    indices: SmallVec<[usize; 4]>,
-    names: SmallVec<[Bound<'py, PyString>; 4]>,
-}
-
-impl<'py> Wanted<'py> {
-    /// All of them, the one of a name, or those of any iterable of names.
-    fn new(py: Python<'py>, outputs: Option<&Bound<'py, PyAny>>, signature: &Signature) -> PyResult<Self> {
-        let mut wanted = Self { indices: SmallVec::new(), names: SmallVec::new() };
-        let Some(outputs) = outputs else {
-            wanted.indices.extend(0..signature.outputs().len());
-            wanted.names.extend(signature.outputs().iter().map(|port| PyString::new(py, &port.name)));
-            return Ok(wanted);
-        };
-        if outputs.is_instance_of::<PyString>() {
-            wanted.push(outputs, signature)?;
-        } else if let Ok(names) = outputs.cast_exact::<PyList>() {
-            // Without an iterator of Python's.
-            names.iter().try_for_each(|name| wanted.push(&name, signature))?;
-        } else {
-            outputs.try_iter()?.try_for_each(|name| wanted.push(&name?, signature))?;
-        }
-        Ok(wanted)
-    }
-
-    fn push(&mut self, name: &Bound<'py, PyAny>, signature: &Signature) -> PyResult<()> {
-        let Ok(text) = name.cast::<PyString>() else {
-            let problem = format!("got {}, expected a name", name.repr()?);
-            let fix = "pass names from `[output.name for output in model.outputs]`";
-            return Err(Error::new(ErrorKind::InputType, "outputs", problem, fix).into());
-        };
-        self.indices.push(signature.output_index(&text.to_string_lossy())?);
-        // The caller's own text has its hash already; of a subclass it may be another one.
-        let name = text
-            .cast_exact::<PyString>()
-            .map_or_else(|_| PyString::new(name.py(), &text.to_string_lossy()), Clone::clone);
-        self.names.push(name);
-        Ok(())
-    }
-}
-
-/// The inputs of a session as tensors.
-fn prepare<'py>(session: Arc<Session>, inputs: &Bound<'py, PyAny>, copied: u64) -> PyResult<Option<Call<'py>>> {
-    let signature = session.signature();
-    let (mut tensors, mut arrays) = (SmallVec::<[InputTensor; FEW]>::new(), SmallVec::<[_; FEW]>::new());
-    if let Ok(named) = inputs.cast::<PyDict>() {
-        tensors.reserve(named.len());
-        arrays.reserve(named.len());
-        for (name, array) in named {
-            let Ok(name) = name.cast::<PyString>() else { return Ok(None) };
-            let index = signature.input_index(&name.to_string_lossy())?;
-            let Some(tensor) = array::borrow(&array, signature, index)? else { return Ok(None) };
-            tensors.push(tensor);
-            arrays.push(array);
-        }
-    } else {
-        if !inputs.is_exact_instance_of::<PyUntypedArray>() {
-            return Ok(None);
-        }
-        let index = signature.sole_input()?;
-        let Some(tensor) = array::borrow(inputs, signature, index)? else { return Ok(None) };
-        tensors.push(tensor);
-        arrays.push(inputs.clone());
-    }
-    let texts = tensors.iter().filter(|tensor| matches!(tensor.elements, Elements::Strings(_))).count() as u64;
-    let copied = copied + texts;
-    session.metrics().record_inputs((tensors.len() as u64).saturating_sub(copied), copied);
-    Ok(Some(Call { session, inputs: tensors, _arrays: arrays }))
-}
-
-impl<'py> Call<'py> {
-    /// Runs for the wanted outputs; answers come in their order.
-    fn run(
-        &self,
-        py: Python<'py>,
-        wanted: &[usize],
-        deadline: Option<Deadline>,
-        progress: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        if let [index] = wanted {
-            return Ok(vec![self.run_one(py, *index, deadline, progress)?]);
-        }
-        if wanted.is_empty() {
-            self.session.signature().check_complete(&self.inputs)?;
-            return Ok(Vec::new());
-        }
-        let (mut arrays, mut requests) = (SmallVec::<[_; 4]>::new(), SmallVec::<[OutputRequest; 4]>::new());
-        for index in wanted {
-            let (request, array) = self.request(py, *index)?;
-            requests.push(request);
-            arrays.push(array);
-        }
-        let values = watched(py, &self.session, &self.inputs, &mut requests, deadline, progress)?;
-        report::log_notices(py, &self.session)?;
-        values.into_iter().zip(arrays).map(|(value, array)| to_python(py, value, array)).collect()
-    }
-
-    fn run_one(
-        &self,
-        py: Python<'py>,
-        index: usize,
-        deadline: Option<Deadline>,
-        progress: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let (value, array) = self.value_of(py, index, deadline, progress)?;
-        to_python(py, value, array)
-    }
-
-    /// Runs for one output. If it was written into an array, that is the second one.
-    fn value_of(
-        &self,
-        py: Python<'py>,
-        index: usize,
-        deadline: Option<Deadline>,
-        progress: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(Value, Option<Bound<'py, PyAny>>)> {
-        let (request, array) = self.request(py, index)?;
-        let value = watched(py, &self.session, &self.inputs, &mut [request], deadline, progress)?.pop();
-        report::log_notices(py, &self.session)?;
-        Ok((value.unwrap_or(Value::Absent), array))
-    }
-
-    /// Asks for an output; to be written into an array, if its shape is known.
-    fn request(&self, py: Python<'py>, index: usize) -> PyResult<(OutputRequest, Option<Bound<'py, PyAny>>)> {
-        let shape = self.session.output_shape(&self.inputs, index);
-        let (Some(shape), Some(dtype)) = (shape, self.session.signature().outputs()[index].dtype()) else {
-            return Ok((OutputRequest { index, buffer: None }, None));
-        };
-        let (array, buffer) = array::output(py, dtype, shape)?;
-        Ok((OutputRequest { index, buffer: Some(buffer) }, Some(array.into_any())))
     }
 }
 
