@@ -1,7 +1,8 @@
 //! Arithmetic on numbers: float32 as float32, float64 as float64, and whole numbers where nothing can go wrong.
 
+use super::attributes::{float, has, only};
 use super::elementwise::{Side, apply, sides, sum, zip};
-use super::graph::{Planned, Planner, Value, float, has, only};
+use super::planner::{Planned, Planner, Value};
 use super::program::{Block, Step, Trouble};
 use super::shape::{broadcast, each};
 use super::values::Constant;
@@ -120,7 +121,7 @@ pub(super) fn binary<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Plan
     let how = how(node.operator).filter(|_| node.inputs.len() == 2).ok_or("not two inputs")?;
     let (left, right) = (planner.value(node, 0)?, planner.value(node, 1)?);
     let made = pair(planner, how, &left, &right)?;
-    planner.name(node, 0, super::graph::Known::Value(made))
+    planner.name(node, 0, super::planner::Known::Value(made))
 }
 
 fn pair(planner: &mut Planner<'_>, how: How, left: &Value, right: &Value) -> Planned<Value> {
@@ -143,7 +144,7 @@ pub(super) fn of_many<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Pla
     if let Some(how) = how(node.operator) {
         let largest =
             values[1..].iter().try_fold(first.clone(), |largest, value| pair(planner, how, &largest, value))?;
-        return planner.name(node, 0, super::graph::Known::Value(largest));
+        return planner.name(node, 0, super::planner::Known::Value(largest));
     }
     let dtype = first.dtype;
     if !is_real(dtype) || values.iter().any(|value| value.dtype != dtype) {

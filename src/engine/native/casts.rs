@@ -1,6 +1,7 @@
 //! From one type of numbers to another.
 
-use super::graph::{Known, Planned, Planner, dtype_of, int, only};
+use super::attributes::{int, only};
+use super::planner::{Known, Planned, Planner, dtype_of};
 use super::program::{Block, Step, Trouble};
 use super::values::Values;
 use crate::onnx::FullNode;

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::graph::{Known, Planned, Planner, Value, only};
+use super::attributes::only;
+use super::planner::{Known, Planned, Planner, Value};
 use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
 use crate::onnx::{Classes, FullNode};

@@ -1,6 +1,6 @@
 //! Steps that make each element of the elements at its place, after shapes were broadcast.
 
-use super::graph::{Planned, Planner, Value};
+use super::planner::{Planned, Planner, Value};
 use super::program::{Block, Source};
 use super::shape::{Axis, Map, each, spread};
 use super::values::Element;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::attributes::{float, int, only};
 use super::casts::to_int64;
-use super::graph::{Planned, Planner, Value, float, int, only};
+use super::planner::{Planned, Planner, Value};
 use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
 use super::values::{Constant, Element, Values, by_kind};

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::graph::Planned;
+use super::planner::Planned;
 use crate::onnx::{Array, Data, FullNode};
 use crate::tensor::DType;
 use crate::trees::{Builder, Ensemble, Link, Rule, Split};

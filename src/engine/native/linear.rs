@@ -1,7 +1,8 @@
 //! A matrix of rows times coefficients, in float64.
 
+use super::attributes::{float, has, int, only, plain};
 use super::classes::{Decide, add_classes, labels, transform};
-use super::graph::{Known, Planned, Planner, Value, float, has, int, only, plain};
+use super::planner::{Known, Planned, Planner, Value};
 use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
 use super::values::Constant;

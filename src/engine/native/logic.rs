@@ -1,7 +1,8 @@
 //! Comparisons, and what is made of their answers.
 
+use super::attributes::only;
 use super::elementwise::{Side, apply, choose as choose_elements, sides, zip};
-use super::graph::{Planned, Planner, only};
+use super::planner::{Planned, Planner};
 use super::program::{Block, Step, Trouble};
 use super::shape::broadcast;
 use super::values::{Element, by_kind};

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arithmetic;
+mod attributes;
 mod casts;
 mod classes;
 mod elementwise;
@@ -10,8 +11,13 @@ mod ensemble;
 mod file;
 mod graph;
 mod inputs;
+mod joining;
 mod linear;
 mod logic;
+mod normalization;
+mod picking;
+mod planner;
+mod positions;
 mod program;
 mod reductions;
 mod scalers;

@@ -1,10 +1,10 @@
 //! Rows reduced along their axes, never across rows.
 
-use super::graph::{Known, Planned, Planner, Value, int, only};
+use super::attributes::{int, only};
+use super::planner::{Planned, Planner};
 use super::program::{Block, Source, Step, Trouble};
 use super::shape::{Axis, each, place};
 use super::shaping::axes;
-use super::values::Element;
 use crate::onnx::FullNode;
 use crate::tensor::DType;
 
@@ -32,37 +32,6 @@ struct Reduce {
     to: usize,
 }
 
-/// Where the largest, or the least, of an axis is.
-#[derive(Debug)]
-struct Arg {
-    is_least: bool,
-    is_last: bool,
-    /// Lengths of a row before, along and after the axis.
-    lengths: [usize; 3],
-    dtype: DType,
-    from: Source,
-    to: usize,
-}
-
-/// Softmax of the last axis.
-#[derive(Debug)]
-struct Softmax {
-    columns: usize,
-    is_single: bool,
-    from: usize,
-    to: usize,
-}
-
-/// The last axis divided by its norm.
-#[derive(Debug)]
-struct Normalize {
-    is_l1: bool,
-    columns: usize,
-    is_single: bool,
-    from: usize,
-    to: usize,
-}
-
 fn how(operator: &str) -> Option<How> {
     Some(match operator {
         "ReduceSum" => How::Sum,
@@ -80,12 +49,6 @@ fn how(operator: &str) -> Option<How> {
 
 pub(super) fn knows(operator: &str) -> bool {
     how(operator).is_some()
-}
-
-fn of_floats<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<Value> {
-    let value = planner.value(node, 0)?;
-    let is_real = matches!(value.dtype, DType::Float32 | DType::Float64);
-    if is_real { Ok(value) } else { Err("an input that is not of floats".to_owned()) }
 }
 
 pub(super) fn reduce<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
@@ -142,54 +105,6 @@ pub(super) fn reduce<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Plan
     let shape: Vec<Axis> = value.shape.iter().zip(&is_gone).filter_map(left).collect();
     let (from, dtype) = (planner.source(&value), value.dtype);
     planner.emit(node, dtype, shape, |to| Reduce { how, groups, each: count, dtype, from, to })
-}
-
-pub(super) fn arg<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
-    only(node, &["axis", "keepdims", "select_last_index"])?;
-    let value = planner.value(node, 0)?;
-    if matches!(value.dtype, DType::String | DType::Bool) {
-        return Err("an input that is not of numbers".to_owned());
-    }
-    let axis = place(int(node, "axis", 0)?, value.shape.len())?;
-    if value.shape[axis] == Axis::Rows {
-        return Err("rows as its axis".to_owned());
-    }
-    let lengths = [each(&value.shape[..axis])?, each(&value.shape[axis..=axis])?, each(&value.shape[axis + 1..])?];
-    if lengths[1] == 0 {
-        return Err("nothing to choose from".to_owned());
-    }
-    let mut shape = value.shape.clone();
-    if int(node, "keepdims", 1)? == 0 {
-        shape.remove(axis);
-    } else {
-        shape[axis] = Axis::Size(1);
-    }
-    let (is_least, is_last) = (node.operator == "ArgMin", int(node, "select_last_index", 0)? != 0);
-    let (from, dtype) = (planner.source(&value), value.dtype);
-    planner.emit(node, DType::Int64, shape, |to| Arg { is_least, is_last, lengths, dtype, from, to })
-}
-
-pub(super) fn normalize<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planned<()> {
-    only(node, if node.operator == "Softmax" { &["axis"] } else { &["axis", "p"] })?;
-    let value = of_floats(planner, node)?;
-    let rank = value.shape.len();
-    // Before version 13 Softmax looked at all axes from one on.
-    let default = if node.operator == "Softmax" && planner.version < 13 { 1 } else { -1 };
-    let axis = place(int(node, "axis", default)?, rank)?;
-    let (true, Some(Axis::Size(columns @ 1..))) = (axis + 1 == rank, value.shape.get(axis).copied()) else {
-        return Err("another axis than the last".to_owned());
-    };
-    let (from, is_single) = (value.slot, value.dtype == DType::Float32);
-    if node.operator == "Softmax" {
-        return planner.emit(node, value.dtype, value.shape, |to| Softmax { columns, is_single, from, to });
-    }
-    let is_l1 = match int(node, "p", 2)? {
-        1 => true,
-        2 => false,
-        _ => return Err("a norm that is not known".to_owned()),
-    };
-    let made = planner.add(value.dtype, value.shape, |to| Normalize { is_l1, columns, is_single, from, to })?;
-    planner.name(node, 0, Known::Value(made))
 }
 
 impl How {
@@ -266,7 +181,7 @@ impl Reduce {
 }
 
 /// Makes each row of floats of a row, by `make`, in float64.
-fn by_rows(
+pub(super) fn by_rows(
     block: &mut Block<'_>,
     (from, to, is_single): (Source, usize, bool),
     mut make: impl FnMut(&[f64], &mut Vec<f64>),
@@ -331,81 +246,6 @@ impl Step for Reduce {
                 by_rows(block, (self.from, self.to, is_single), |row, totals| self.reduce(row, totals));
             }
             _ => self.reduce_ints(block),
-        }
-        Ok(())
-    }
-}
-
-impl Softmax {
-    fn source(&self, block: &Block<'_>) -> Source {
-        let each = block.slot(self.from).len() / block.rows.max(1);
-        Source { slot: self.from, each, stride: each }
-    }
-}
-
-impl Step for Softmax {
-    fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
-        let source = self.source(block);
-        by_rows(block, (source, self.to, self.is_single), |row, made| {
-            made.clear();
-            made.extend_from_slice(row);
-            made.chunks_exact_mut(self.columns).for_each(crate::trees::softmax);
-        });
-        Ok(())
-    }
-}
-
-impl Step for Normalize {
-    fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
-        let each = block.slot(self.from).len() / block.rows.max(1);
-        let source = Source { slot: self.from, each, stride: each };
-        by_rows(block, (source, self.to, self.is_single), |row, made| {
-            made.clear();
-            made.extend_from_slice(row);
-            for row in made.chunks_exact_mut(self.columns) {
-                let norm = if self.is_l1 {
-                    row.iter().map(|value| value.abs()).sum::<f64>()
-                } else {
-                    row.iter().map(|value| value * value).sum::<f64>().sqrt()
-                };
-                if norm != 0.0 {
-                    for value in row {
-                        *value /= norm;
-                    }
-                }
-            }
-        });
-        Ok(())
-    }
-}
-
-impl Arg {
-    fn choose<'a, T: Element<'a> + PartialOrd>(&self, block: &mut Block<'a>) {
-        let [before, along, after] = self.lengths;
-        let is_better = |value: T, best: T| {
-            let is_beyond = if self.is_least { value < best } else { value > best };
-            is_beyond || (self.is_last && value == best)
-        };
-        block.make(self.to, |block, out: &mut Vec<i64>| {
-            let elements = block.get::<T>(self.from.slot);
-            for row in 0..block.rows {
-                let row = self.from.row(elements, row);
-                for (outer, inner) in (0..before).flat_map(|outer| (0..after).map(move |inner| (outer, inner))) {
-                    let value = |at: usize| row[(outer * along + at) * after + inner];
-                    let best = (1..along).fold(0, |best, at| if is_better(value(at), value(best)) { at } else { best });
-                    out.push(i64::try_from(best).unwrap_or(i64::MAX));
-                }
-            }
-        });
-    }
-}
-
-impl Step for Arg {
-    fn run<'a>(&'a self, block: &mut Block<'a>) -> Result<(), Trouble> {
-        match self.dtype {
-            DType::Float32 => self.choose::<f32>(block),
-            DType::Float64 => self.choose::<f64>(block),
-            _ => self.choose::<i64>(block),
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Numbers scaled, filled in, and divided by their norm, column by column or row by row.
 
-use super::graph::{Planned, Planner, Value, float, int, only};
+use super::attributes::{float, int, only};
+use super::planner::{Planned, Planner, Value};
 use super::program::{Block, Step, Trouble};
 use crate::onnx::FullNode;
 use crate::tensor::DType;

@@ -2,7 +2,7 @@
 //!
 //! A slot holds the elements of one row after the other, so an axis of rows that moves costs nothing.
 
-use super::graph::Planned;
+use super::planner::Planned;
 
 /// An axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

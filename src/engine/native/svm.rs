@@ -1,7 +1,8 @@
 //! Support vector machines: kernels of a row with each support vector, in float64, and what is made of them.
 
+use super::attributes::{int, only, plain};
 use super::classes::{labels, name};
-use super::graph::{Known, Planned, Planner, Value, int, only, plain};
+use super::planner::{Known, Planned, Planner, Value};
 use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
 use crate::onnx::{Classes, FullNode};

@@ -1,7 +1,8 @@
 //! `TreeEnsemble` of version 5: lists for nodes and for leaves, which name each other by their places.
 
+use super::attributes::{int, only};
 use super::ensemble::{MOST_OUTPUTS, Mode, Weight, add};
-use super::graph::{Planned, int, only};
+use super::planner::Planned;
 use crate::onnx::{Array, Data, FullNode};
 use crate::tensor::DType;
 use crate::trees::{Builder, Ensemble, Link, Split};

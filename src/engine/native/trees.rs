@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::attributes::{int, plain};
 use super::classes::{Decide, Transform, add_classes, labels, transform};
 use super::ensemble::{self, Names, Sums};
-use super::graph::{Known, Planned, Planner, Value, int, plain};
+use super::planner::{Known, Planned, Planner, Value};
 use super::program::{Block, Step, Trouble};
 use super::shape::Axis;
 use super::tree_ensemble;
