@@ -1,5 +1,8 @@
 //! One input under construction: elements as they come, and the shape that their nesting says.
 
+mod refusals;
+mod slots;
+
 use smallvec::SmallVec;
 
 use super::cell::{self, Misfit, Scalar};
@@ -9,8 +12,6 @@ use crate::tensor::{Buffer, DType, Elements, InputTensor, Shape, Strings};
 
 /// Most dimensions of an input whose rank the model leaves open; deeper nesting is no tensor.
 const MOST_DIMS: usize = 32;
-/// Most elements that room is made for before they are there.
-const MOST_SLOTS: usize = 1024;
 /// Bytes to begin with: a row of the usual size.
 const FIRST_BYTES: usize = 256;
 /// The same where a row is one value: what needs no memory elsewhere.
@@ -148,32 +149,6 @@ impl<'a> Column<'a> {
         Ok(())
     }
 
-    /// Room for the next elements of the innermost list, if they are float32: writing them and then saying how many, by
-    /// [`Self::advance`], is what [`Self::scalar`] does, faster. `None` if the list has all its elements.
-    #[inline]
-    pub(crate) fn slots(&mut self) -> Option<&mut [[u8; 4]]> {
-        let depth = self.counts.len();
-        if self.dtype != DType::Float32 || depth != self.sizes.len() || !self.has_rank || depth == 0 {
-            return None;
-        }
-        let left = self.sizes[depth - 1]?.checked_sub(self.counts[depth - 1])?.min(MOST_SLOTS);
-        if left == 0 {
-            return None;
-        }
-        self.make_room(left * 4);
-        let (slots, _) = self.bytes.as_bytes_mut()[self.end..].as_chunks_mut();
-        slots.get_mut(..left)
-    }
-
-    /// So many of the slots are written.
-    #[inline]
-    pub(crate) fn advance(&mut self, written: usize) {
-        self.end += written * 4;
-        if let Some(count) = self.counts.last_mut() {
-            *count += written;
-        }
-    }
-
     #[cold]
     fn check_scalar_depth(&mut self, depth: usize, scalar: Scalar<'_>) -> Result<()> {
         if !self.has_rank {
@@ -232,100 +207,6 @@ impl<'a> Column<'a> {
             *outer += 1;
         }
         Ok(())
-    }
-
-    #[cold]
-    fn length(&self, count: usize, size: usize) -> Error {
-        let values = if self.counts.len() + 1 == self.sizes.len() { "values" } else { "lists" };
-        let mut expected = format!("got {count} {values}, expected {size}");
-        if self.is_sized {
-            expected.push_str(" by its shape");
-            return self.located(Error::new(ErrorKind::Input, self.place(), expected, "make shape and data agree"));
-        }
-        let declared = self.signature.inputs()[self.index].dims().and_then(|dims| dims.get(self.counts.len()));
-        if !matches!(declared, Some(Dim::Fixed(_))) && self.names.is_empty() {
-            expected.push_str(" as in the first row");
-        }
-        let fix = match self.names.get(count) {
-            Some(name) if count < size => format!("give all {size} values; the first that is missing is `{name}`"),
-            _ => format!(
-                "give exactly {size}; the input's shape is {}",
-                self.signature.inputs()[self.index].shape_text()
-            ),
-        };
-        self.located(Error::new(ErrorKind::Input, self.place(), expected, fix))
-    }
-
-    /// A row of floats, if rows are that and every value fits; otherwise nothing changes.
-    #[inline]
-    pub(crate) fn float_row(&mut self, count: usize, values: impl Iterator<Item = Option<f64>>) -> bool {
-        let is_row = matches!(self.sizes[..], [_, Some(size)] if size == count) && self.has_rank && count > 0;
-        let size = match self.dtype {
-            DType::Float32 | DType::Float64 if is_row && self.base == 1 && self.is_between() => self.dtype.size(),
-            _ => return false,
-        };
-        self.make_room(count * size);
-        let end = self.end + count * size;
-        let room = &mut self.bytes.as_bytes_mut()[self.end..end];
-        let is_filled = match self.dtype {
-            DType::Float32 => fill(room, values, |value| cell::rounded(value).map(f32::to_ne_bytes)),
-            _ => fill(room, values, |value| Some(value.to_ne_bytes())),
-        };
-        if is_filled {
-            self.end = end;
-            self.counts[0] += 1;
-        }
-        is_filled
-    }
-
-    /// Makes room for a row whose elements come in any order, each by [`Self::put`].
-    pub(crate) fn begin_slots(&mut self) {
-        let count = self.slot_count();
-        self.slots.0 = self.end;
-        if self.dtype == DType::String {
-            self.slots.1.clear();
-            self.slots.1.resize(count, String::new());
-        } else {
-            self.make_room(count * self.dtype.size());
-            self.end += count * self.dtype.size();
-        }
-    }
-
-    /// Element `slot` of the row.
-    #[inline]
-    pub(crate) fn put(&mut self, slot: usize, scalar: Scalar<'_>) -> Result<()> {
-        let written = if self.dtype == DType::String {
-            match scalar {
-                Scalar::Text(text) => {
-                    text.clone_into(&mut self.slots.1[slot]);
-                    Ok(())
-                }
-                Scalar::Null => Err(Misfit::Null),
-                _ => Err(Misfit::Kind),
-            }
-        } else {
-            let size = self.dtype.size();
-            let start = self.slots.0 + slot * size;
-            cell::write(self.dtype, scalar, &mut self.bytes.as_bytes_mut()[start..start + size])
-        };
-        written.map_err(|misfit| {
-            let name = self.names.get(slot).map_or("", String::as_str);
-            let place = format!("row {}, feature `{name}` of {}", self.rows(), self.signature.model());
-            self.misfit(misfit, scalar, &place).at(self.rows(), Some(name))
-        })
-    }
-
-    /// The row is complete.
-    pub(crate) fn end_slots(&mut self) {
-        for text in &self.slots.1 {
-            self.strings.push(text);
-        }
-        self.slots.1.clear();
-        self.counts[0] += 1;
-    }
-
-    fn slot_count(&self) -> usize {
-        self.names.len()
     }
 
     /// The rows that were told, as an input.
@@ -395,81 +276,4 @@ impl<'a> Column<'a> {
             self.bytes.grow((need - have).max(have).max(first));
         }
     }
-
-    fn misfit(&self, misfit: Misfit, scalar: Scalar<'_>, place: &str) -> Error {
-        let kind = if misfit.is_type() { ErrorKind::InputType } else { ErrorKind::Input };
-        let (problem, fix) = misfit.words(scalar, self.dtype);
-        Error::new(kind, place, problem, fix)
-    }
-
-    /// The error with the row and the field that come next.
-    #[cold]
-    pub(crate) fn located(&self, error: Error) -> Error {
-        let input = &self.signature.inputs()[self.index].name;
-        let name = (self.signature.inputs().len() > 1).then_some(input.as_str());
-        match self.counts[..] {
-            [] => error,
-            [element] if self.flat_row.is_some() => match element.checked_div(self.flat_row.unwrap_or(1)) {
-                Some(row) => error.at(row, name),
-                None => error,
-            },
-            [row] => error.at(row, name),
-            [row, position] => match self.names.get(position) {
-                Some(name) => error.at(row, Some(name)),
-                None => error.at(row, Some(&position.to_string())),
-            },
-            [row, ref inner @ ..] => error.at(row, Some(&format!("{inner:?}"))),
-        }
-    }
-
-    fn subject(&self) -> String {
-        self.signature.input_subject(self.index)
-    }
-
-    /// What stands at this depth.
-    fn expected(&self, depth: usize) -> String {
-        if depth >= self.sizes.len() || (self.is_single() && depth == 1) {
-            return format!("one value ({})", self.dtype);
-        }
-        let noun = if depth + 1 == self.sizes.len() { "values" } else { "lists" };
-        match self.sizes[depth] {
-            Some(size) => format!("a list of {size} {noun}"),
-            None => format!("a list of {noun}"),
-        }
-    }
-
-    /// Row, position and input that come next.
-    #[cold]
-    pub(crate) fn place(&self) -> String {
-        let subject = self.subject();
-        match self.counts[..] {
-            [] => subject,
-            [element] if self.flat_row.is_some() => match element.checked_div(self.flat_row.unwrap_or(1)) {
-                Some(row) => format!("row {row}, element {element} of {subject}"),
-                None => format!("element {element} of {subject}"),
-            },
-            [row] => format!("row {row}, {subject}"),
-            [row, position] => match self.names.get(position) {
-                Some(name) => format!("row {row}, position {position} (`{name}`) of {subject}"),
-                None => format!("row {row}, position {position} of {subject}"),
-            },
-            [row, ref inner @ ..] => format!("row {row}, position {inner:?} of {subject}"),
-        }
-    }
-}
-
-/// Writes one value after the other; `false` if there are too few, or one cannot be written.
-#[inline]
-fn fill<const SIZE: usize>(
-    room: &mut [u8],
-    mut values: impl Iterator<Item = Option<f64>>,
-    bytes: impl Fn(f64) -> Option<[u8; SIZE]>,
-) -> bool {
-    room.as_chunks_mut().0.iter_mut().all(|element| match values.next().flatten().and_then(&bytes) {
-        Some(bytes) => {
-            *element = bytes;
-            true
-        }
-        None => false,
-    })
 }
