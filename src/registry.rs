@@ -1,12 +1,13 @@
 //! Finds the session for a model: the same content with the same options is loaded once per process.
 
+mod forgetting;
+mod global;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use arc_swap::ArcSwapOption;
 
 use crate::digest::{Digest, Stamp};
 use crate::error::{Error, ErrorKind, Result};
@@ -96,8 +97,6 @@ impl Failure {
     }
 }
 
-static GLOBAL: ArcSwapOption<Registry> = ArcSwapOption::const_empty();
-
 impl Default for Registry {
     fn default() -> Self {
         Self {
@@ -110,41 +109,6 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// The registry of this process. A forked child gets a new one, which takes over what the fork left usable.
-    pub fn global() -> Arc<Self> {
-        loop {
-            let current = GLOBAL.load();
-            if let Some(registry) = current.as_ref()
-                && registry.generation == fork::generation()
-            {
-                return Arc::clone(registry);
-            }
-            let fresh = Arc::new(current.as_ref().map_or_else(Self::default, |parent| Self::inherit(parent)));
-            let _ = GLOBAL.compare_and_swap(&current, Some(fresh));
-            // The parent's registry may hold locks of threads that do not exist here: it is never dropped.
-            std::mem::forget(arc_swap::Guard::into_inner(current));
-        }
-    }
-
-    fn inherit(parent: &Self) -> Self {
-        let child = Self::default();
-        // A lock that another thread held at the fork is never released here; then the child starts empty.
-        if let (Ok(mut from), Ok(mut to)) = (parent.state.try_lock(), child.state.try_lock()) {
-            to.budget = from.budget;
-            to.next_id = from.next_id;
-            // Moved, not shared: what the parent's registry held must not count as a holder here.
-            to.sessions = std::mem::take(&mut from.sessions);
-            let lost: Vec<u64> =
-                to.sessions.iter().filter(|(_, session)| !session.is_usable_here()).map(|(id, _)| *id).collect();
-            for id in lost {
-                drop(to.sessions.remove(&id));
-            }
-            let places = std::mem::take(&mut from.places);
-            to.places = places.into_iter().filter(|(_, place)| to.sessions.contains(&place.id)).collect();
-        }
-        child
-    }
-
     /// The session of the model at `path`, loading it if its content is not loaded yet.
     pub fn load_path(
         &self,
@@ -200,68 +164,6 @@ impl Registry {
     pub fn sessions(&self) -> Vec<(Arc<Session>, usize)> {
         let state = self.lock();
         state.sessions.iter().map(|(_, session)| (Arc::clone(session), Arc::strong_count(session) - 2)).collect()
-    }
-
-    /// Forgets a session; whoever holds it may go on using it.
-    pub fn unload(&self, wanted: impl Fn(&Session) -> bool) -> usize {
-        let mut state = self.lock();
-        let ids: Vec<u64> = state.sessions.iter().filter(|(_, session)| wanted(session)).map(|(id, _)| *id).collect();
-        let gone: Vec<_> = ids.iter().filter_map(|id| state.sessions.remove(id)).collect();
-        state.places.retain(|_, place| !ids.contains(&place.id));
-        drop(state);
-        gone.len()
-    }
-
-    /// Forgets what was loaded from `path`, however it is spelt, and what it held before if it was changed since.
-    pub fn unload_path(&self, path: &Path) -> usize {
-        let now = Stamp::of(path).ok();
-        let ids: Vec<u64> = {
-            let state = self.lock();
-            let is_here =
-                |text: &OsString, place: &PlaceState| text == path.as_os_str() || Some(place.file.stamp()) == now;
-            state.places.iter().filter(|((text, _), place)| is_here(text, place)).map(|(_, place)| place.id).collect()
-        };
-        let at_path: Vec<Arc<Session>> = {
-            let state = self.lock();
-            state.sessions.iter().filter(|(id, _)| ids.contains(id)).map(|(_, held)| Arc::clone(held)).collect()
-        };
-        self.unload(|session| {
-            let came_from_path = matches!(session.origin(), Origin::File(file) if file.path() == path);
-            came_from_path || at_path.iter().any(|held| std::ptr::eq(&raw const **held, session))
-        })
-    }
-
-    /// Forgets contents that were replaced in their places and that nobody uses any more.
-    pub fn forget_replaced(&self) {
-        let gone = self.lock().forget_replaced();
-        // Destroying sessions takes time and needs no lock.
-        drop(gone);
-    }
-
-    /// Forgets `session` if nobody but the caller, who passes the only other reference, holds it.
-    pub fn release(&self, session: Arc<Session>) {
-        let mut state = self.lock();
-        let id = state.sessions.iter().find(|(_, held)| Arc::ptr_eq(held, &session)).map(|(id, _)| *id);
-        drop(session);
-        let Some(id) = id else { return };
-        let gone = match state.sessions.touch(&id) {
-            Some(held) if Arc::strong_count(held) == 1 => state.sessions.remove(&id),
-            _ => None,
-        };
-        if gone.is_some() {
-            state.places.retain(|_, place| place.id != id);
-        }
-        drop(state);
-    }
-
-    /// Bounds the bytes of all sessions; those that nobody holds go first, the least recently used before the others.
-    pub fn set_budget(&self, budget: Option<u64>) {
-        let mut state = self.lock();
-        state.budget = budget;
-        let gone = state.shrink();
-        drop(state);
-        // Destroying sessions takes time and needs no lock.
-        drop(gone);
     }
 
     /// The session last loaded for `place`, and whether its file has changed since.
@@ -379,26 +281,6 @@ impl Registry {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-}
-
-impl State {
-    /// Takes out sessions of files that no place holds any more, because they were replaced, and that nobody uses.
-    fn forget_replaced(&mut self) -> Vec<Arc<Session>> {
-        let State { places, sessions, .. } = self;
-        let is_replaced = |(id, session): &(&u64, &Arc<Session>)| {
-            let is_file = matches!(session.origin(), Origin::File(_));
-            is_file && Arc::strong_count(session) == 1 && places.values().all(|place| place.id != **id)
-        };
-        let ids: Vec<u64> = sessions.iter().filter(is_replaced).map(|(id, _)| *id).collect();
-        ids.iter().filter_map(|id| sessions.remove(id)).collect()
-    }
-
-    fn shrink(&mut self) -> Vec<(u64, Arc<Session>)> {
-        let Some(budget) = self.budget else { return Vec::new() };
-        let gone = self.sessions.shrink_to(budget, |session| Arc::strong_count(session) == 1);
-        self.places.retain(|_, place| gone.iter().all(|(id, _)| *id != place.id));
-        gone
     }
 }
 

@@ -8,6 +8,7 @@ mod infer;
 mod parameters;
 mod protocol;
 mod reader;
+mod sink;
 mod write;
 
 use std::time::{Duration, Instant};

@@ -2,146 +2,9 @@
 
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, LinePosition, NumberAny, NumberInt, Peek};
 
+use super::sink::Sink;
 use crate::error::{Error, ErrorKind, Result};
-use crate::rows::{Column, Records, RowsBuilder, Scalar};
-
-/// What values are told to.
-pub(super) trait Sink {
-    fn scalar(&mut self, scalar: Scalar<'_>) -> Result<()>;
-    /// Room for the next elements of the open list, if it takes float32, to be filled without telling each.
-    fn slots(&mut self) -> Option<&mut [[u8; 4]]>;
-    /// So many of the slots are filled.
-    fn advance(&mut self, written: usize);
-    fn begin_list(&mut self) -> Result<()>;
-    fn end_list(&mut self) -> Result<()>;
-    /// Opens an object; says whether this sink takes any.
-    fn begin_object(&mut self) -> Result<bool>;
-    fn key(&mut self, name: &str) -> Result<()>;
-    fn end_object(&mut self) -> Result<()>;
-}
-
-impl Sink for RowsBuilder<'_> {
-    #[inline]
-    fn scalar(&mut self, scalar: Scalar<'_>) -> Result<()> {
-        RowsBuilder::scalar(self, scalar)
-    }
-
-    #[inline]
-    fn slots(&mut self) -> Option<&mut [[u8; 4]]> {
-        RowsBuilder::slots(self)
-    }
-
-    #[inline]
-    fn advance(&mut self, written: usize) {
-        RowsBuilder::advance(self, written);
-    }
-
-    fn begin_list(&mut self) -> Result<()> {
-        RowsBuilder::begin_list(self)
-    }
-
-    fn end_list(&mut self) -> Result<()> {
-        RowsBuilder::end_list(self)
-    }
-
-    fn begin_object(&mut self) -> Result<bool> {
-        RowsBuilder::begin_object(self).map(|()| true)
-    }
-
-    fn key(&mut self, name: &str) -> Result<()> {
-        RowsBuilder::key(self, name)
-    }
-
-    fn end_object(&mut self) -> Result<()> {
-        RowsBuilder::end_object(self)
-    }
-}
-
-impl Sink for Column<'_> {
-    #[inline]
-    fn scalar(&mut self, scalar: Scalar<'_>) -> Result<()> {
-        Column::scalar(self, scalar)
-    }
-
-    #[inline]
-    fn slots(&mut self) -> Option<&mut [[u8; 4]]> {
-        Column::slots(self)
-    }
-
-    #[inline]
-    fn advance(&mut self, written: usize) {
-        Column::advance(self, written);
-    }
-
-    fn begin_list(&mut self) -> Result<()> {
-        Column::begin_list(self)
-    }
-
-    fn end_list(&mut self) -> Result<()> {
-        Column::end_list(self)
-    }
-
-    fn begin_object(&mut self) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn key(&mut self, _name: &str) -> Result<()> {
-        Ok(())
-    }
-
-    fn end_object(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Reader<'_> {
-    /// Tells rows that are objects of single values to `records`, from the first row of a list on or one row alone; `false`
-    /// if there is anything else, wherever: the reader is then of no more use.
-    pub(super) fn records(&mut self, is_list: bool, most: usize, records: &mut Records<'_>) -> bool {
-        loop {
-            if !self.record(records).unwrap_or(false) || records.rows() > most {
-                return false;
-            }
-            if !is_list {
-                return true;
-            }
-            match self.jiter.array_step() {
-                Ok(Some(Peek::Object)) => {}
-                Ok(None) => return true,
-                _ => return false,
-            }
-        }
-    }
-
-    fn record(&mut self, records: &mut Records<'_>) -> std::result::Result<bool, JiterError> {
-        let mut is_known = self.jiter.known_object()?.map(|name| records.key(name));
-        while let Some(true) = is_known {
-            let peek = self.jiter.peek()?;
-            let is_taken = match peek {
-                Peek::String => records.scalar(Scalar::Text(self.jiter.known_str()?)),
-                Peek::Null => {
-                    self.jiter.known_null()?;
-                    records.scalar(Scalar::Null)
-                }
-                Peek::True | Peek::False => {
-                    let value = self.jiter.known_bool(peek)?;
-                    records.scalar(Scalar::Bool(value))
-                }
-                _ if peek.is_num() => match self.jiter.known_number(peek)? {
-                    NumberAny::Float(value) if value.is_finite() => records.scalar(Scalar::Float(value)),
-                    NumberAny::Int(NumberInt::Int(value)) => records.scalar(Scalar::Int(value)),
-                    NumberAny::Float(_) => false,
-                },
-                _ => false,
-            };
-            if !is_taken {
-                return Ok(false);
-            }
-            is_known = self.jiter.next_key()?.map(|name| records.key(name));
-        }
-        Ok(is_known.is_none() && records.end_row())
-    }
-}
+use crate::rows::{Records, Scalar};
 
 /// A place in a body.
 pub(super) struct Reader<'a> {
@@ -404,6 +267,55 @@ impl<'a> Reader<'a> {
     fn position(&self, index: usize) -> String {
         let LinePosition { line, column } = self.jiter.error_position(index.min(self.text.len()));
         format!("line {line}, column {column}")
+    }
+}
+
+impl Reader<'_> {
+    /// Tells rows that are objects of single values to `records`, from the first row of a list on or one row alone; `false`
+    /// if there is anything else, wherever: the reader is then of no more use.
+    pub(super) fn records(&mut self, is_list: bool, most: usize, records: &mut Records<'_>) -> bool {
+        loop {
+            if !self.record(records).unwrap_or(false) || records.rows() > most {
+                return false;
+            }
+            if !is_list {
+                return true;
+            }
+            match self.jiter.array_step() {
+                Ok(Some(Peek::Object)) => {}
+                Ok(None) => return true,
+                _ => return false,
+            }
+        }
+    }
+
+    fn record(&mut self, records: &mut Records<'_>) -> std::result::Result<bool, JiterError> {
+        let mut is_known = self.jiter.known_object()?.map(|name| records.key(name));
+        while let Some(true) = is_known {
+            let peek = self.jiter.peek()?;
+            let is_taken = match peek {
+                Peek::String => records.scalar(Scalar::Text(self.jiter.known_str()?)),
+                Peek::Null => {
+                    self.jiter.known_null()?;
+                    records.scalar(Scalar::Null)
+                }
+                Peek::True | Peek::False => {
+                    let value = self.jiter.known_bool(peek)?;
+                    records.scalar(Scalar::Bool(value))
+                }
+                _ if peek.is_num() => match self.jiter.known_number(peek)? {
+                    NumberAny::Float(value) if value.is_finite() => records.scalar(Scalar::Float(value)),
+                    NumberAny::Int(NumberInt::Int(value)) => records.scalar(Scalar::Int(value)),
+                    NumberAny::Float(_) => false,
+                },
+                _ => false,
+            };
+            if !is_taken {
+                return Ok(false);
+            }
+            is_known = self.jiter.next_key()?.map(|name| records.key(name));
+        }
+        Ok(is_known.is_none() && records.end_row())
     }
 }
 

@@ -1,100 +1,18 @@
 //! Names, dtypes and shapes of a model, and checking what a caller passes against them.
 
 mod order;
-
-use smallvec::SmallVec;
+mod output_dims;
+mod port;
 
 use crate::error::{Error, ErrorKind, Result, list_names, nearest};
 use crate::tensor::{DType, InputTensor, Shape};
 pub use order::Order;
+use output_dims::{DimSource, agreed_size, dim_sources};
+use port::shape_text;
+pub use port::{Dim, Port, PortType};
 
 /// How many names an error message lists.
 const NAMES_SHOWN: usize = 12;
-
-/// One dimension as the model declares it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Dim {
-    /// Always this size.
-    Fixed(i64),
-    /// Any size, the same wherever the name appears.
-    Symbol(String),
-    /// Any size.
-    Unknown,
-}
-
-/// The type of an input or output.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum PortType {
-    /// A tensor.
-    Tensor(DType, Vec<Dim>),
-    /// A tensor of any rank.
-    AnyRank(DType),
-    /// A sequence, map, optional, or a tensor of an element type NumPy does not know, in words.
-    Other(String),
-}
-
-/// One named input or output.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Port {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub port_type: PortType,
-    /// Whether a run needs it; inputs with a default value may be left out.
-    pub required: bool,
-}
-
-impl Port {
-    /// Dtype in words, for users.
-    pub fn dtype_name(&self) -> &str {
-        match &self.port_type {
-            PortType::Tensor(dtype, _) | PortType::AnyRank(dtype) => dtype.name(),
-            PortType::Other(words) => words,
-        }
-    }
-
-    /// Dtype of a tensor.
-    pub fn dtype(&self) -> Option<DType> {
-        match &self.port_type {
-            PortType::Tensor(dtype, _) | PortType::AnyRank(dtype) => Some(*dtype),
-            PortType::Other(_) => None,
-        }
-    }
-
-    /// Declared dimensions of a tensor of known rank.
-    pub fn dims(&self) -> Option<&[Dim]> {
-        match &self.port_type {
-            PortType::Tensor(_, dims) => Some(dims),
-            PortType::AnyRank(_) | PortType::Other(_) => None,
-        }
-    }
-
-    /// Shape as `[N, 30]`.
-    pub fn shape_text(&self) -> String {
-        self.dims().map_or_else(|| "[…]".to_owned(), shape_text)
-    }
-}
-
-fn shape_text(dims: &[Dim]) -> String {
-    let dims: Vec<String> = dims
-        .iter()
-        .map(|dim| match dim {
-            Dim::Fixed(size) => size.to_string(),
-            Dim::Symbol(name) => name.clone(),
-            Dim::Unknown => "?".to_owned(),
-        })
-        .collect();
-    format!("[{}]", dims.join(", "))
-}
-
-/// Where the size of an output's dimension can be read before the run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum DimSource {
-    Fixed(i64),
-    /// The sizes of these (input, axis); they must agree.
-    Inputs(SmallVec<[(usize, usize); 2]>),
-    Unknown,
-}
 
 /// Inputs and outputs of one model.
 #[derive(Debug)]
@@ -345,122 +263,5 @@ impl Signature {
     }
 }
 
-fn agreed_size(sites: &[(usize, usize)], given: &[InputTensor]) -> Option<i64> {
-    let mut sizes = sites.iter().filter_map(|(input, axis)| {
-        given.iter().find(|tensor| tensor.index == *input).and_then(|tensor| tensor.shape.get(*axis).copied())
-    });
-    let first = sizes.next()?;
-    sizes.all(|size| size == first).then_some(first)
-}
-
-fn dim_sources(output: &Port, inputs: &[Port]) -> Option<Vec<DimSource>> {
-    // Strings live in the engine.
-    let dims = output.dims().filter(|_| output.dtype() != Some(DType::String))?;
-    let source = |dim: &Dim| match dim {
-        Dim::Fixed(size) => DimSource::Fixed(*size),
-        Dim::Unknown => DimSource::Unknown,
-        Dim::Symbol(symbol) => {
-            let sites: SmallVec<[(usize, usize); 2]> = inputs
-                .iter()
-                .enumerate()
-                .flat_map(|(index, input)| {
-                    input.dims().unwrap_or_default().iter().enumerate().map(move |(axis, dim)| (index, axis, dim))
-                })
-                .filter(|(_, _, dim)| matches!(dim, Dim::Symbol(name) if name == symbol))
-                .map(|(index, axis, _)| (index, axis))
-                .collect();
-            if sites.is_empty() { DimSource::Unknown } else { DimSource::Inputs(sites) }
-        }
-    };
-    Some(dims.iter().map(source).collect())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tensor::{Elements, Strings};
-    use crate::testing::port;
-
-    fn symbol(name: &str) -> Dim {
-        Dim::Symbol(name.to_owned())
-    }
-
-    fn given(index: usize, shape: &[i64]) -> InputTensor {
-        InputTensor { index, shape: Shape::from_slice(shape), elements: Elements::Strings(Strings::default()) }
-    }
-
-    #[test]
-    fn shapes_are_fitted() {
-        let matrix = [symbol("N"), Dim::Fixed(3)];
-        let column = [Dim::Unknown, Dim::Fixed(1)];
-        let free = [Dim::Unknown, Dim::Unknown];
-        let cases: [(&[Dim], &[i64], Option<&[i64]>); 19] = [
-            (&matrix, &[5, 3], Some(&[5, 3])),
-            (&matrix, &[0, 3], Some(&[0, 3])),
-            (&matrix, &[3], Some(&[1, 3])),
-            (&matrix, &[4], None),
-            (&matrix, &[5, 4], None),
-            (&matrix, &[5, 3, 1], None),
-            (&matrix, &[], None),
-            (&column, &[5], Some(&[5, 1])),
-            (&column, &[1], Some(&[1, 1])),
-            (&column, &[], Some(&[1, 1])),
-            (&column, &[5, 2], None),
-            (&free, &[7], Some(&[1, 7])),
-            (&[Dim::Fixed(2), Dim::Fixed(1)], &[2], Some(&[2, 1])),
-            (&[Dim::Fixed(2), Dim::Fixed(1)], &[3], None),
-            (&[symbol("N")], &[], Some(&[1])),
-            (&[Dim::Fixed(1), Dim::Fixed(2), Dim::Fixed(3)], &[2, 3], None),
-            (&[], &[4, 5], None),
-            (&[], &[1], Some(&[])),
-            (&[], &[], Some(&[])),
-        ];
-        for (dims, got, expected) in cases {
-            let signature = Signature::new("m", vec![port("x", dims)], vec![]);
-            let fitted = signature.fit_shape(0, got);
-            match expected {
-                Some(expected) => assert_eq!(fitted.as_deref(), Ok(expected), "{dims:?} {got:?}"),
-                None => assert_eq!(fitted.map_err(|error| error.kind()), Err(ErrorKind::Input), "{dims:?} {got:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn output_shapes_follow_from_inputs() {
-        let inputs = vec![port("a", &[symbol("N"), symbol("K")]), port("b", &[symbol("N"), Dim::Fixed(2)])];
-        let cases: [(&[Dim], Option<i64>, Option<&[i64]>); 8] = [
-            (&[symbol("N"), Dim::Fixed(4)], None, Some(&[5, 4])),
-            (&[symbol("K"), symbol("N")], None, Some(&[3, 5])),
-            (&[Dim::Fixed(1)], None, Some(&[1])),
-            (&[symbol("M")], None, None),
-            (&[Dim::Unknown, Dim::Fixed(4)], None, None),
-            (&[Dim::Unknown, Dim::Fixed(4)], Some(5), Some(&[5, 4])),
-            (&[symbol("N"), Dim::Unknown], Some(5), None),
-            (&[], None, Some(&[])),
-        ];
-        for (dims, rows, expected) in cases {
-            let signature = Signature::new("m", inputs.clone(), vec![port("y", dims)]);
-            let shape = signature.output_shape(0, &[given(0, &[5, 3]), given(1, &[5, 2])], rows);
-            assert_eq!(shape.as_deref(), expected, "{dims:?}");
-        }
-        let signature = Signature::new("m", inputs, vec![port("y", &[symbol("N")])]);
-        assert_eq!(signature.output_shape(0, &[given(0, &[5, 3]), given(1, &[6, 2])], None), None, "sizes disagree");
-    }
-
-    #[test]
-    fn names_are_checked() {
-        let mut default = port("scale", &[]);
-        default.required = false;
-        let signature = Signature::new("m.onnx", vec![port("amount", &[]), default], vec![port("score", &[])]);
-        assert_eq!((signature.sole_input(), signature.input_index("scale")), (Ok(0), Ok(1)));
-        let error = signature.input_index("amuont").unwrap_err().to_string();
-        assert!(error.contains("`amuont`") && error.contains("did you mean `amount`?"), "{error}");
-        let error = signature.output_index("zzz").unwrap_err().to_string();
-        assert!(error.contains("expected outputs: `score`"), "{error}");
-        assert!(signature.check_complete(&[given(0, &[])]).is_ok());
-        let error = signature.check_complete(&[given(1, &[])]).unwrap_err().to_string();
-        assert!(error.contains("missing input `amount`"), "{error}");
-        let several = Signature::new("m", vec![port("a", &[]), port("b", &[])], vec![]);
-        assert!(several.sole_input().unwrap_err().to_string().contains("mapping"));
-    }
-}
+mod tests;
