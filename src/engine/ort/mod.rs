@@ -1,8 +1,11 @@
 //! ONNX Runtime as an engine: find its library, make a session, run it.
 
+mod elements;
+mod extract;
 mod failure;
 mod library;
 mod notices;
+mod owned;
 mod run;
 mod session;
 

@@ -6,22 +6,23 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_char, c_void};
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::ort::AsPointer;
 use ::ort::session::{Session, SharedSessionInner};
-use ::ort::sys::{self, ONNXTensorElementDataType as ElementType, ONNXType};
+use ::ort::sys;
 use smallvec::SmallVec;
 
+use super::elements::element_type;
+use super::extract::{extract, independent};
 use super::failure::run_failed;
+use super::owned::{Owned, OwnedValue, check, default_allocator};
 use crate::error::{Error, ErrorKind, Result};
 use crate::signature::Signature;
 use crate::stop::{Stop, Terminate};
-use crate::tensor::{
-    DType, Elements, EngineTensor, InputTensor, OutputRequest, RawData, Shape, Storage, Strings, Value, element_count,
-};
+use crate::tensor::{DType, Elements, InputTensor, OutputRequest, RawData, Strings, Value, element_count};
 
 /// Log severity "error" of the C API.
 const SEVERITY_ERROR: i32 = 3;
@@ -35,43 +36,6 @@ pub(super) struct Runner {
     quiet: Owned<sys::OrtRunOptions>,
     /// Warnings of a run are the same every time: after the first run they are not even formatted.
     has_run: AtomicBool,
-}
-
-/// A pointer the C API handed out, with the function that takes it back.
-struct Owned<T> {
-    pointer: NonNull<T>,
-    release: unsafe extern "system" fn(*mut T),
-}
-
-// SAFETY: these are plain C objects without thread affinity; each is owned by one `Owned`.
-unsafe impl<T> Send for Owned<T> {}
-// SAFETY: shared use is limited to arguments the C API declares const.
-unsafe impl<T> Sync for Owned<T> {}
-
-impl<T> Owned<T> {
-    fn new(pointer: *mut T, release: unsafe extern "system" fn(*mut T)) -> ::ort::Result<Self> {
-        let pointer = NonNull::new(pointer).ok_or_else(|| ::ort::Error::new("the engine returned no object"))?;
-        Ok(Self { pointer, release })
-    }
-
-    fn as_ptr(&self) -> *mut T {
-        self.pointer.as_ptr()
-    }
-}
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        // SAFETY: the pointer came from the API that `release` belongs to, and is released once.
-        unsafe { (self.release)(self.pointer.as_ptr()) }
-    }
-}
-
-type OwnedValue = Owned<sys::OrtValue>;
-
-/// Turns a status into a result.
-fn check(status: sys::OrtStatusPtr) -> ::ort::Result<()> {
-    // SAFETY: every caller passes the status of the API call it just made.
-    unsafe { ::ort::Error::result_from_status(status) }
 }
 
 impl Runner {
@@ -258,13 +222,6 @@ fn output_dtype(signature: &Signature, index: usize) -> ::ort::Result<DType> {
     port.dtype().ok_or_else(|| ::ort::Error::new(format!("{} cannot be written in place", port.dtype_name())))
 }
 
-fn default_allocator() -> ::ort::Result<*mut sys::OrtAllocator> {
-    let mut allocator = ptr::null_mut();
-    // SAFETY: the out pointer is valid; the allocator is a static of the library.
-    check(unsafe { (::ort::api().GetAllocatorWithDefaultOptions)(&raw mut allocator) })?;
-    Ok(allocator)
-}
-
 fn strings_tensor(strings: &Strings, shape: &[i64]) -> ::ort::Result<OwnedValue> {
     if element_count(shape) != Some(strings.len()) {
         return Err(::ort::Error::new(format!("shape {shape:?} does not fit {} strings", strings.len())));
@@ -287,176 +244,4 @@ fn strings_tensor(strings: &Strings, shape: &[i64]) -> ::ort::Result<OwnedValue>
         }
     }
     Ok(value)
-}
-
-/// Memory of a tensor that the engine allocated.
-struct EngineMemory {
-    data: NonNull<u8>,
-    bytes: usize,
-    _value: OwnedValue,
-}
-
-// SAFETY: the tensor is owned and nobody else knows it.
-unsafe impl Send for EngineMemory {}
-
-impl Storage for EngineMemory {
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the engine's tensor holds that many initialised bytes and lives as long as `_value`.
-        unsafe { std::slice::from_raw_parts(self.data.as_ptr(), self.bytes) }
-    }
-}
-
-/// The value, copied where it lies in an input's memory, which the caller may free before the value: an output that is an
-/// input as well is handed through.
-fn independent(value: Value, lent: &[RawData]) -> Value {
-    match value {
-        Value::Tensor(mut tensor) => {
-            let place = tensor.storage.bytes().as_ptr_range();
-            let overlaps = |data: &RawData| {
-                let start = data.pointer().as_ptr().cast_const();
-                start < place.end && place.start < start.wrapping_add(data.bytes())
-            };
-            if lent.iter().any(overlaps) {
-                tensor.storage = Box::new(tensor.storage.bytes().to_vec());
-            }
-            Value::Tensor(tensor)
-        }
-        Value::Sequence(values) => Value::Sequence(values.into_iter().map(|value| independent(value, lent)).collect()),
-        other => other,
-    }
-}
-
-/// Takes a value of the engine apart.
-fn extract(value: OwnedValue) -> ::ort::Result<Value> {
-    let api = ::ort::api();
-    let mut has_value = 0;
-    // SAFETY: value and out pointer are valid.
-    check(unsafe { (api.HasValue)(value.as_ptr(), &raw mut has_value) })?;
-    if has_value == 0 {
-        return Ok(Value::Absent);
-    }
-    let mut kind = ONNXType::ONNX_TYPE_UNKNOWN;
-    // SAFETY: as above.
-    check(unsafe { (api.GetValueType)(value.as_ptr(), &raw mut kind) })?;
-    match kind {
-        ONNXType::ONNX_TYPE_TENSOR => extract_tensor(value),
-        ONNXType::ONNX_TYPE_SEQUENCE => {
-            let mut count = 0;
-            // SAFETY: as above.
-            check(unsafe { (api.GetValueCount)(value.as_ptr(), &raw mut count) })?;
-            (0..count).map(|index| extract(child(&value, index)?)).collect::<::ort::Result<_>>().map(Value::Sequence)
-        }
-        ONNXType::ONNX_TYPE_MAP => {
-            let (keys, values) = (extract(child(&value, 0)?)?, extract(child(&value, 1)?)?);
-            Ok(Value::Map(Box::new((keys, values))))
-        }
-        other => Err(::ort::Error::new(format!("outputs of type {other:?} are not supported"))),
-    }
-}
-
-fn child(value: &OwnedValue, index: usize) -> ::ort::Result<OwnedValue> {
-    let api = ::ort::api();
-    let index = i32::try_from(index).map_err(|_| ::ort::Error::new("a sequence of more than 2^31 values"))?;
-    let mut child = ptr::null_mut();
-    // SAFETY: `value` is a sequence or map that has this child; the child is a value of its own.
-    check(unsafe { (api.GetValue)(value.as_ptr(), index, default_allocator()?, &raw mut child) })?;
-    Owned::new(child, api.ReleaseValue)
-}
-
-fn extract_tensor(value: OwnedValue) -> ::ort::Result<Value> {
-    let api = ::ort::api();
-    let mut info = ptr::null_mut();
-    // SAFETY: value is a tensor; the info is owned and released.
-    check(unsafe { (api.GetTensorTypeAndShape)(value.as_ptr(), &raw mut info) })?;
-    let info = Owned::new(info, api.ReleaseTensorTypeAndShapeInfo)?;
-    let (mut element, mut rank) = (ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, 0);
-    // SAFETY: info and out pointers are valid.
-    check(unsafe { (api.GetTensorElementType)(info.as_ptr(), &raw mut element) })?;
-    // SAFETY: as above.
-    check(unsafe { (api.GetDimensionsCount)(info.as_ptr(), &raw mut rank) })?;
-    let mut shape = Shape::from_elem(0, rank);
-    // SAFETY: `shape` has room for `rank` dimensions.
-    check(unsafe { (api.GetDimensions)(info.as_ptr(), shape.as_mut_ptr(), rank) })?;
-    let count = element_count(&shape).ok_or_else(|| ::ort::Error::new(format!("an output has the shape {shape:?}")))?;
-    let dtype = dtype_of(element)
-        .ok_or_else(|| ::ort::Error::new(format!("outputs of element type {element:?} have no NumPy equivalent")))?;
-    if dtype == DType::String {
-        return extract_strings(&value, count).map(|strings| Value::Strings(shape, strings));
-    }
-    let mut data = ptr::null_mut();
-    // SAFETY: value is a tensor of plain elements.
-    check(unsafe { (api.GetTensorMutableData)(value.as_ptr(), &raw mut data) })?;
-    let bytes = count * dtype.size();
-    let data = match NonNull::new(data.cast::<u8>()) {
-        Some(data) => data,
-        None if bytes == 0 => NonNull::dangling(),
-        None => return Err(::ort::Error::new("an output has no data")),
-    };
-    let storage = Box::new(EngineMemory { data, bytes, _value: value });
-    Ok(Value::Tensor(EngineTensor { dtype, shape, storage }))
-}
-
-fn extract_strings(value: &OwnedValue, count: usize) -> ::ort::Result<Strings> {
-    let api = ::ort::api();
-    let mut length = 0;
-    // SAFETY: value is a string tensor.
-    check(unsafe { (api.GetStringTensorDataLength)(value.as_ptr(), &raw mut length) })?;
-    let (mut text, mut starts) = (vec![0_u8; length], vec![0_usize; count]);
-    if count > 0 {
-        // SAFETY: both buffers have the lengths the engine asked for.
-        check(unsafe {
-            (api.GetStringTensorContent)(
-                value.as_ptr(),
-                text.as_mut_ptr().cast::<c_void>(),
-                length,
-                starts.as_mut_ptr(),
-                count,
-            )
-        })?;
-    }
-    let ends = starts.iter().skip(1).copied().chain([length]);
-    let mut strings = Strings::with_capacity(count);
-    for (start, end) in starts.iter().zip(ends) {
-        strings.push(&String::from_utf8_lossy(text.get(*start..end).unwrap_or_default()));
-    }
-    Ok(strings)
-}
-
-const ELEMENT_TYPES: [(DType, ElementType); 13] = [
-    (DType::Float16, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16),
-    (DType::Float32, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT),
-    (DType::Float64, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE),
-    (DType::Int8, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT8),
-    (DType::Int16, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16),
-    (DType::Int32, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32),
-    (DType::Int64, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64),
-    (DType::Uint8, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8),
-    (DType::Uint16, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT16),
-    (DType::Uint32, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT32),
-    (DType::Uint64, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT64),
-    (DType::Bool, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL),
-    (DType::String, ElementType::ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING),
-];
-
-fn element_type(dtype: DType) -> ElementType {
-    // The table is in the order of `DType`; a test holds it to that.
-    ELEMENT_TYPES[dtype as usize].1
-}
-
-fn dtype_of(element: ElementType) -> Option<DType> {
-    ELEMENT_TYPES.iter().find(|(_, known)| *known == element).map(|(dtype, _)| *dtype)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn element_types_match_dtypes() {
-        assert_eq!(ELEMENT_TYPES.len(), DType::ALL.len());
-        for (dtype, (listed, element)) in DType::ALL.iter().zip(ELEMENT_TYPES) {
-            assert_eq!((*dtype, element), (listed, element_type(*dtype)));
-            assert_eq!(dtype_of(element), Some(*dtype));
-        }
-    }
 }
