@@ -15,6 +15,7 @@ import glowplug
 import models
 from glowplug.lab.runtime_api import RuntimeApi
 from glowplug.serve.aws_lambda import handler
+from glowplug.serve.http import Limits
 from lambda_events import dynamodb, event_bridge, kinesis, sns, sqs
 from test_aws_lambda import Recorder, context
 from test_runtime_api import PEAK, client
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the client is o
 FUNCTION = """
 import json
 from glowplug.serve.aws_lambda import handler
+from glowplug.serve.http import Limits
 
 def deliver(done):
     with open("delivered", "a") as file:
@@ -146,6 +148,34 @@ def handler(event, context):
         after = api.invoke("peak").json()
     assert answer.json() == failures("m2", "m3")
     assert after - before < 160 << 20
+
+
+def test_records_are_parsed_within_the_bounds_of_one() -> None:
+    """What hooks hold of a batch: one record that is too large for all is hopeless, one that has no room comes again."""
+    seen: list[Any] = []
+    rejected: list[str] = []
+    taken: list[Delivery] = []
+
+    def before(question: Any) -> Any:
+        seen.append(question)
+        return question[-1:]
+
+    scored = handler(
+        glowplug.load(models.identity(shape=("N", 2))),
+        before=before,
+        deliver=taken.extend,
+        reject=lambda record, _: rejected.append(record["messageId"]),
+        limits=Limits(body=2**20, decompressed=2**18),
+    )
+    # Of 2^20 bytes, 8000 lists are taken to need 800,000.
+    hopeless, large, small = (packed(b"[" + b"[]," * lists + b"[1, 2]]") for lists in (12_000, 8000, 10))
+    event = sqs(small, large, hopeless, large, BAD, small)
+    assert scored(event, context()) == failures("m3")
+    assert [len(question) for question in seen] == [11, 8001, 2, 11]
+    assert rejected == ["m2", "m4"]
+    assert [delivery.record["messageId"] for delivery in taken] == ["m0", "m1", "m5"]
+    again = {"Records": [event["Records"][3]]}
+    assert scored(again, context()) == failures()
 
 
 def test_records_that_no_service_sends(function: tuple[RuntimeApi, Path]) -> None:

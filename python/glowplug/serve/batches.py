@@ -5,8 +5,8 @@ from __future__ import annotations
 from json import dumps, loads
 from time import perf_counter_ns
 
-from glowplug.errors import DeadlineExceeded, InputError
-from glowplug.serve.http import check_parsed
+from glowplug.errors import DeadlineExceeded, InputError, OutOfMemoryError
+from glowplug.serve.http import PARSED, check_parsed
 from glowplug.serve.scoring import NO_FALLBACK, json_bytes
 
 TYPE_CHECKING = False
@@ -15,11 +15,34 @@ if TYPE_CHECKING:
     from typing import Any
 
     from glowplug.serve.hooks import AroundSteps, Steps
+    from glowplug.serve.http import Limits
     from glowplug.serve.scoring import Measure, Scorer
 
 
 #: A question that there is nothing to say to, and its own answer.
 NOTHING: Any = object()
+
+
+class Room:
+    """What questions that came together may take as Python's objects: hooks hold all of them until they are answered.
+
+    As much as one question may take alone, so that one that has no room is right by itself.
+    """
+
+    __slots__ = ("left", "most")
+
+    def __init__(self, limits: Limits) -> None:
+        self.most = self.left = PARSED * limits.decompressed
+
+    def check(self, size: int) -> None:
+        """Refuse a question that only those before it leave no room for.
+
+        Raises:
+            OutOfMemoryError: It has to come again, with fewer others.
+        """
+        if size > self.left:
+            what = f"records that came together take more than {self.most} bytes when parsed"
+            raise OutOfMemoryError.about("record", what, "give the event source smaller batches")
 
 
 class Answers:
@@ -96,6 +119,7 @@ def score_batch(
     measure: Measure,
     calls: Callable[[int], Any] = lambda _: None,
     has_fallback: bool = True,
+    room: Room | None = None,
 ) -> list[Scored]:
     """Score questions in one run, as far as the model's rows do not depend on each other.
 
@@ -106,6 +130,8 @@ def score_batch(
         measure: Is told what it took.
         calls: Gives what the platform says of the question of an index, for `around`.
         has_fallback: Whether the scorer's fallback answers where the time was over.
+        room: What all may take together when they are parsed for hooks; without it only each is bounded, which is enough
+            where they are short.
     """
     started = perf_counter_ns()
     fallback = scorer.fallback if has_fallback else NO_FALLBACK
@@ -115,7 +141,7 @@ def score_batch(
         scored = Scored(scorer, fallback)
         batch.append(scored)
         try:
-            bodies.append(_body(scorer, scored, question, calls, index))
+            bodies.append(_body(scorer, scored, question, calls, index, room=room))
         except Exception as error:  # noqa: BLE001 - it is one question's, and the others go on
             scored._answer = error  # noqa: SLF001 - a function of this module
             bodies.append(None)
@@ -140,7 +166,9 @@ class Parsed:
         self.data = data
 
 
-def _body(scorer: Scorer, scored: Scored, question: Any, calls: Callable[[int], Any], index: int) -> Any:
+def _body(
+    scorer: Scorer, scored: Scored, question: Any, calls: Callable[[int], Any], index: int, *, room: Room | None
+) -> Any:
     """What the core is asked, as JSON; `None` if there is nothing to ask."""
     if isinstance(question, Exception):
         raise question
@@ -152,11 +180,15 @@ def _body(scorer: Scorer, scored: Scored, question: Any, calls: Callable[[int], 
     if isinstance(question, Parsed):
         data = question.data
     else:
-        check_parsed(question, scorer.limits)
+        size = check_parsed(question, scorer.limits)
+        if room is not None:
+            room.check(size)
         try:
             data = loads(question)
         except (ValueError, RecursionError) as error:
             raise InputError.about("JSON body", f"cannot be read: {error}", "send one JSON value") from None
+        if room is not None:
+            room.left -= size
     steps = scored._steps = scorer.steps(data, calls(index))  # noqa: SLF001 - a function of this module
     if steps.rows is None:
         return dumps(data) if isinstance(question, Parsed) else question

@@ -244,8 +244,11 @@ def inflated(body: bytes, encoding: str, most: int) -> bytes:
     raise Problem(400, f"got a body of more than {MOST_MEMBERS} gzip members")
 
 
-def check_parsed(body: bytes | str, limits: Limits) -> None:
+def check_parsed(body: bytes | str, limits: Limits) -> int:
     """Refuse JSON that would become too many objects of Python's, of which `[[],[]` takes thirty bytes for each of its own.
+
+    Returns:
+        How many bytes they may take.
 
     Raises:
         Problem: 413 if they may take more than four times what a body may have.
@@ -260,6 +263,7 @@ def check_parsed(body: bytes | str, limits: Limits) -> None:
         size = texts + _objects_size(sub(TEXT, '""', body if isinstance(body, str) else body.decode("latin-1")))
     if size > most:
         raise Problem(413, f"got a body of some {size} bytes when parsed, expected at most {most}")
+    return size
 
 
 def _objects_size(body: bytes | str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from glowplug.errors import DeadlineExceeded, InputError, OptionError, OptionTypeError, OutOfMemoryError
 from glowplug.serve.aws_lambda.function import Call, Delivery
 from glowplug.serve.aws_lambda.triggers import DYNAMODB, KINESIS, SNS, SQS
-from glowplug.serve.batches import NOTHING, Parsed, score_batch
+from glowplug.serve.batches import NOTHING, Parsed, Room, score_batch
 from glowplug.serve.http import Problem
 
 TYPE_CHECKING = False
@@ -72,6 +72,7 @@ class Records:
             timeout=handler.time_left(self.context),
             measure=measure,
             calls=lambda index: Call(self.event, self.context, self.records[asked[index]]),
+            room=Room(scorer.limits),
         )
         return dict(zip(asked, batch, strict=True))
 
