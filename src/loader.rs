@@ -47,7 +47,10 @@ impl EngineLoader {
         check_instructions()?;
         let (engine, threads): (Box<dyn Engine>, _) = match facts.format {
             Format::Onnx => match choose(source, options, name, &facts)? {
-                Chosen::Native(engine) => (engine, plan_row_threads(options)),
+                Chosen::Native(engine) => {
+                    let threads = plan_row_threads(options, engine.facts().threads);
+                    (engine, threads)
+                }
                 Chosen::Runtime(why) => {
                     let threads = plan_threads(options, &facts, matches!(source, ModelSource::File(_)));
                     let runtime = (self.runtime)()?;
@@ -102,7 +105,7 @@ fn of_file(
             Labels::Texts(labels) => Classes::Strings(labels.clone()),
         });
     }
-    (Box::new(NativeEngine::of_file(model, name, explain)), plan_row_threads(options))
+    (Box::new(NativeEngine::of_file(model, name, explain)), plan_row_threads(options, 1))
 }
 
 impl Loader for EngineLoader {
@@ -224,12 +227,14 @@ fn plan_threads(options: &LoadOptions, facts: &ModelFacts, is_file: bool) -> Thr
     }
 }
 
-/// Threads of an engine that has none inside operators.
-fn plan_row_threads(options: &LoadOptions) -> ThreadPlan {
+/// Threads of an engine of ours: it has none of its own, though one run may borrow `shared` of ours for large products.
+fn plan_row_threads(options: &LoadOptions, shared: usize) -> ThreadPlan {
     let (rows, why) = match (options.batch, options.threads) {
         (_, 1) => (1, "one thread"),
+        (Batch::Serial, _) if shared > 1 => (1, "for products with large weights, since batches are not to be split"),
         (Batch::Serial, _) => (1, "one thread, since batches are not to be split"),
-        (Batch::Auto | Batch::Rows, usable) => (usable, "for rows, which are independent"),
+        (_, usable) if shared > 1 => (usable, "for rows, which are independent, or for products with large weights"),
+        (_, usable) => (usable, "for rows, which are independent"),
     };
     ThreadPlan { intra: 1, rows, why }
 }

@@ -407,6 +407,37 @@ def test_rows_are_the_same_in_any_batch_and_with_any_threads(widths: tuple[int, 
             assert threaded.predict(x).tobytes() == whole.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("widths", "batch", "expected", "why"),
+    [
+        # A run of few rows is too little work to wake a thread for.
+        ((40, 51, 2), "serial", (1, 1, 1), "one thread, since batches are not to be split"),
+        ((40, 51, 2), "auto", (3, 1, 3), "for rows, which are independent"),
+        ((600, 1100, 1090, 3), "serial", (3, 3, 1), "for products with large weights"),
+        (
+            (600, 1100, 1090, 3),
+            "auto",
+            (3, 3, 3),
+            "for rows, which are independent, or for products with large weights",
+        ),
+    ],
+)
+def test_threads_are_told_as_they_are_used(
+    widths: tuple[int, ...], batch: Any, expected: tuple[int, ...], why: str, tmp_path: Path
+) -> None:
+    """Products of one run may be shared among threads, whether or not batches may be split."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(perceptron(*widths))
+    facts = glowplug.load(path, engine="native", threads=3, batch=batch).explain()
+    assert (facts["threads"], facts["intra_op_threads"], facts["row_threads"]) == expected
+    assert why in facts["threads_why"]
+    assert ("shared among 3 threads" in facts["kernel"]) == (expected[1] == 3)
+    # The most recently used first: no other test loads this content.
+    assert glowplug.models()[0]["threads"] == expected[0]
+    alone = glowplug.load(path, engine="native", threads=1, batch=batch).explain()
+    assert (alone["threads"], alone["intra_op_threads"], alone["row_threads"]) == (1, 1, 1)
+
+
 def test_every_way_in_gives_the_same(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(models.mlp(5, 40))

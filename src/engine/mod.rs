@@ -102,7 +102,7 @@ pub struct EngineFacts {
 }
 
 impl EngineFacts {
-    /// Of an engine of our own, whose runs take one thread.
+    /// Of an engine of our own, whose runs take one thread each.
     fn native(why: &str, kernel: String) -> Self {
         Self {
             name: "native",

@@ -25,7 +25,7 @@ pub(super) fn models(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
         entry.set_item("uses", session.uses())?;
         entry.set_item("holders", *holders)?;
         entry.set_item("calls", session.snapshot().calls)?;
-        entry.set_item("threads", session.threads().intra.max(session.row_threads()))?;
+        entry.set_item("threads", session.engine_facts().threads.max(session.row_threads()))?;
         entry.set_item("batch", session.options().batch.name())?;
         entry.set_item("optimization", session.options().optimization.name())?;
         Ok(entry)
@@ -55,10 +55,10 @@ pub(super) fn explain<'py>(py: Python<'py>, session: &Session, is_asked: bool) -
     entry.set_item("why", engine.why)?;
     entry.set_item("kernel", engine.kernel)?;
     let threads = session.threads();
-    entry.set_item("threads", threads.intra.max(threads.rows))?;
+    entry.set_item("threads", engine.threads.max(threads.rows))?;
     let why = if is_asked { "asked for by the caller".to_owned() } else { resources::current()?.threads_why() };
     entry.set_item("threads_why", format!("{why}; {}", threads.why))?;
-    entry.set_item("intra_op_threads", threads.intra)?;
+    entry.set_item("intra_op_threads", engine.threads)?;
     entry.set_item("row_threads", threads.rows)?;
     entry.set_item("batch", session.options().batch.name())?;
     entry.set_item("batch_why", batch_why(session))?;

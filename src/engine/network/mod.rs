@@ -172,13 +172,18 @@ impl NetworkEngine {
         Ok(answers.into_iter().zip(requests).map(value).collect())
     }
 
+    /// Threads that one run may use: several, if a block of rows is enough work to share.
+    fn run_threads(&self) -> usize {
+        let is_large = self.network.program.work(self.block) >= share::WORTH_WAKING;
+        if is_large { self.threads } else { 1 }
+    }
+
     /// How threads share products, in words.
     fn sharing(&self) -> String {
-        let is_large = self.network.program.work(self.block) >= share::WORTH_WAKING;
-        if is_large && self.threads > 1 {
-            return format!(", those with large weights shared among {} threads", self.threads);
+        match self.run_threads() {
+            0 | 1 => String::new(),
+            threads => format!(", those with large weights shared among {threads} threads"),
         }
-        String::new()
     }
 
     fn interrupted(&self, why: Interrupted) -> Error {
@@ -263,9 +268,9 @@ impl Engine for NetworkEngine {
     }
 
     fn facts(&self) -> EngineFacts {
-        EngineFacts::native(
-            "glowplug itself knows every operator of the graph",
-            format!("products with {}, {} rows at once{}", self.instructions.name(), self.block, self.sharing()),
-        )
+        let kernel =
+            format!("products with {}, {} rows at once{}", self.instructions.name(), self.block, self.sharing());
+        let facts = EngineFacts::native("glowplug itself knows every operator of the graph", kernel);
+        EngineFacts { threads: self.run_threads(), ..facts }
     }
 }
