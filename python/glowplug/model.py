@@ -241,8 +241,9 @@ class Model:
         """Say why rows get their scores: how much each feature moves a row's margin away from what is expected.
 
         These are exact Shapley values, of trees in which a feature that is not known takes each branch with the branch's
-        share of the training (path-dependent TreeSHAP): what LightGBM gives for `pred_contrib=True` and XGBoost for
-        `pred_contribs=True`. The first call reads the model's file a second time, for the shares.
+        share of the training (path-dependent TreeSHAP): what LightGBM gives for `pred_contrib=True`, XGBoost for
+        `pred_contribs=True` and CatBoost as `ShapValues`. The first call reads the model's file a second time, for the
+        shares.
 
         Args:
             inputs: As for `predict`.
@@ -255,8 +256,10 @@ class Model:
 
         Raises:
             InputError: As for `predict`.
-            ModelReadError: The file has changed or gone since the model was loaded, or the model was loaded from bytes.
-            UnsupportedModelError: The model is not a tree library's own file; ONNX does not keep the shares.
+            ModelReadError: The file has changed or gone since the model was loaded, or the model was loaded from bytes, and
+                no file of the same content was.
+            UnsupportedModelError: The model is neither a tree library's own file nor a converted estimator; ONNX does not keep
+                the shares.
         """
         return self._view(inputs, "contributions", progress, timeout)  # type: ignore[no-any-return]
 
@@ -404,7 +407,9 @@ class Model:
         """Say how the model runs and why: engine and version, threads, memory, optimisation, opsets.
 
         Returns:
-            A dict that prints as a table.
+            A dict that prints as a table. `why` says why it is this `engine`, `threads_why` and `batch_why` what threads are
+            for and how large batches are run, `kernel` how glowplug's own engine computes. `threads` is how many one call
+            may use: `row_threads` share the rows of a batch, `intra_op_threads` the work inside one run.
         """
         from glowplug.display import Explanation
 

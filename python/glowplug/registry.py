@@ -20,7 +20,7 @@ def models() -> list[LoadedModel]:
     Returns:
         One dict a session: `source` (path, or `bytes:` and a digest), `bytes` (size of the model and its external data),
         `age_seconds`, `uses` (how often `load` gave it out), `holders` (objects that hold it besides the registry),
-        `calls`, `threads`, `optimization`.
+        `calls`, `threads`, `batch`, `optimization`.
     """
     return _core.models()
 

@@ -92,7 +92,8 @@ def handler(
         before: Makes rows of a question, as for `Scorer`.
         after: Makes the answer of predictions and a question.
         limits: What is too large to be looked at; left out, bodies of 8 MiB, and an eighth of the function's memory, at most
-            128 MiB, for what is decompressed, together for all records of a batch.
+            128 MiB, for what is decompressed, together for all records of a batch, and four times that for what functions
+            of yours get parsed.
         timeout: Seconds that a run may take, if less than the invocation has left.
         margin: Seconds of an invocation's time that are kept for answering.
         fallback: The answer, as plain Python, where a deadline ended the run; not for objects in S3, which come again.
