@@ -6,6 +6,7 @@ import functools
 import os
 import pickle
 import re
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 import glowplug
+from worker_tools import adding, forget_everything, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +30,27 @@ if TYPE_CHECKING:
 settings.register_profile("fast", max_examples=150, deadline=None, derandomize=True, database=None)
 settings.register_profile("slow", max_examples=3000, deadline=None)
 settings.load_profile(os.environ.get("GLOWPLUG_HYPOTHESIS", "fast"))
+
+
+@pytest.fixture
+def clean_registry() -> Iterator[None]:
+    """Nothing that nobody holds is loaded when a test begins, and no budget is left when it ends."""
+    forget_everything()
+    yield
+    glowplug.configure(memory_budget=None)
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which one content can be reached in many ways."""
+    model = put(tmp_path / "model.onnx", adding(1))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "symlink.onnx").symlink_to(model)
+    (tmp_path / "linked").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "hardlink.onnx").hardlink_to(model)
+    shutil.copyfile(model, tmp_path / "folder" / "copy.onnx")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @functools.cache

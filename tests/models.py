@@ -301,9 +301,9 @@ def expand_from_input() -> bytes:
     return model_bytes(graph([node], inputs, [value("y", shape=None)]))
 
 
-def endless_loop() -> bytes:
-    """`count` grows from `x` int64 [] until int64 runs out: in human terms the model never answers."""
-    body = graph(
+def counting_body() -> GraphProto:
+    """The body of a loop that adds one to its state at each turn."""
+    return graph(
         [
             helper.make_node("Identity", ["going_in"], ["going_out"]),
             helper.make_node("Add", ["state_in", "one"], ["state_out"]),
@@ -312,25 +312,20 @@ def endless_loop() -> bytes:
         [value("going_out", "bool", ()), value("state_out", "int64", ())],
         [constant("one", 1, "int64")],
     )
-    node = helper.make_node("Loop", ["", "going", "x"], ["count"], body=body)
+
+
+def endless_loop() -> bytes:
+    """`count` grows from `x` int64 [] until int64 runs out: in human terms the model never answers."""
+    node = helper.make_node("Loop", ["", "going", "x"], ["count"], body=counting_body())
     inputs, outputs = [value("x", "int64", ())], [value("count", "int64", ())]
     return model_bytes(graph([node], inputs, outputs, [constant("going", True, "bool")]))
 
 
 def counting_loop() -> bytes:
     """`y` is `x`, int64 [N], after as many turns of a loop as the largest `x`."""
-    body = graph(
-        [
-            helper.make_node("Identity", ["going_in"], ["going_out"]),
-            helper.make_node("Add", ["state_in", "one"], ["state_out"]),
-        ],
-        [value("step", "int64", ()), value("going_in", "bool", ()), value("state_in", "int64", ())],
-        [value("going_out", "bool", ()), value("state_out", "int64", ())],
-        [constant("one", 1, "int64")],
-    )
     nodes = [
         helper.make_node("ReduceMax", ["x"], ["turns"], keepdims=0),
-        helper.make_node("Loop", ["turns", "going", "nothing"], ["count"], body=body),
+        helper.make_node("Loop", ["turns", "going", "nothing"], ["count"], body=counting_body()),
         helper.make_node("Mul", ["count", "nothing"], ["zero"]),
         helper.make_node("Add", ["x", "zero"], ["y"]),
     ]

@@ -20,7 +20,6 @@ from worker_tools import (
     Watch,
     adding,
     eventually,
-    forget_everything,
     put,
     python,
     rewrite,
@@ -29,7 +28,7 @@ from worker_tools import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     Write = Callable[[Path, bytes], Path]
@@ -37,13 +36,7 @@ if TYPE_CHECKING:
 WRITES: dict[str, Write] = {"renamed": put, "in_place": rewrite}
 writes = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 THREADS = 8
-
-
-@pytest.fixture(autouse=True)
-def clean_registry() -> Iterator[None]:
-    forget_everything()
-    yield
-    gp.configure(memory_budget=None)
+pytestmark = pytest.mark.usefixtures("clean_registry")
 
 
 @pytest.fixture

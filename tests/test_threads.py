@@ -15,7 +15,7 @@ import pytest
 import glowplug as gp
 import models
 from worker_tasks import answer
-from worker_tools import adding, eventually, forget_everything, put, together
+from worker_tools import adding, eventually, put, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,15 +23,9 @@ if TYPE_CHECKING:
     from typing import Self
 
 THREADS = 8
+pytestmark = pytest.mark.usefixtures("clean_registry")
 CALLS = 2000
 Frozen: TypeAlias = "tuple[object, ...]"
-
-
-@pytest.fixture(autouse=True)
-def clean_registry() -> Iterator[None]:
-    forget_everything()
-    yield
-    gp.configure(memory_budget=None)
 
 
 # --- The interpreter is left ------------------------------------------------------------------------------------------
