@@ -87,6 +87,18 @@ def forget(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
+def check_functions(**hooks: object) -> None:
+    """Make sure that options are functions, or left out.
+
+    Raises:
+        OptionTypeError: One is something else.
+    """
+    for name, hook in hooks.items():
+        if hook is not None and not callable(hook):
+            subject, problem = f"option `{name}`", f"got {type(hook).__name__}, expected a function"
+            raise OptionTypeError.about(subject, problem, "pass a function, or leave it out")
+
+
 class Scorer:
     """Scores requests and events with one model.
 
@@ -121,10 +133,7 @@ class Scorer:
         if method not in METHODS:
             subject, problem = "option `method`", f'got {method!r}, expected "predict", "predict_proba" or "run"'
             raise OptionError.about(subject, problem, "leave `method` out for the first output")
-        for name, hook in (("before", before), ("after", after)):
-            if hook is not None and not callable(hook):
-                subject, problem = f"option `{name}`", f"got {type(hook).__name__}, expected a function"
-                raise OptionTypeError.about(subject, problem, "pass a function, or leave it out")
+        check_functions(before=before, after=after)
         if around is not None:
             if before is not None or after is not None:
                 subject, problem = "option `around`", "got `before` or `after` beside it"

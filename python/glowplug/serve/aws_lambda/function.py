@@ -5,10 +5,10 @@ from __future__ import annotations
 from os import environ
 from time import perf_counter_ns
 
-from glowplug.errors import OptionError, OptionTypeError
+from glowplug.errors import OptionError
 from glowplug.serve.aws_lambda.triggers import BATCHES, DIRECT, EVENT_BRIDGE, ITEMS, S3, WEB, trigger_of
 from glowplug.serve.http import Limits
-from glowplug.serve.scoring import NO_FALLBACK, Measure, Scorer, forget
+from glowplug.serve.scoring import NO_FALLBACK, Measure, Scorer, check_functions, forget
 from glowplug.serve.warm import warm as warm_up
 from glowplug.telemetry import recorder
 
@@ -115,10 +115,7 @@ def handler(
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
             subject, problem = f"option `{name}`", f"got {value!r}, expected seconds of at least 0"
             raise OptionError.about(subject, problem, f"leave `{name}` out")
-    for name, hook in (("deliver", deliver), ("reject", reject)):
-        if hook is not None and not callable(hook):
-            subject, problem = f"option `{name}`", f"got {type(hook).__name__}, expected a function"
-            raise OptionTypeError.about(subject, problem, "pass a function, or leave it out")
+    check_functions(deliver=deliver, reject=reject)
     if output is not None and not (isinstance(output, str) and output.startswith("s3://") and output[5:].strip("/")):
         subject, problem = "option `output`", f"got {output!r}, expected s3://bucket/prefix"
         raise OptionError.about(subject, problem, "leave `output` out to write beside each object")
