@@ -34,6 +34,7 @@ pub mod stop;
 pub mod tensor;
 pub mod threads;
 pub mod trees;
+mod ways;
 
 #[cfg(test)]
 mod testing;

@@ -28,6 +28,7 @@ MAY_USE: dict[str, set[str]] = {
     "single_flight": set(),
     "metrics": set(),
     "pace": set(),
+    "ways": {"pace"},
     "stop": set(),
     "deadline": {"error", "fork", "stop"},
     "tensor": set(),
@@ -47,7 +48,7 @@ MAY_USE: dict[str, set[str]] = {
     # What runs it.
     "engine": {"error", "signature", "stop", "tensor"},
     "engine/native": {"engine", "error", "onnx", "signature", "stop", "tensor", "trees"},
-    "engine/network": {"dense", "engine", "error", "onnx", "signature", "stop", "tensor", "threads"},
+    "engine/network": {"dense", "engine", "error", "onnx", "pace", "signature", "stop", "tensor", "threads", "ways"},
     "engine/ort": {"engine", "error", "fork", "onnx", "options", "signature", "stop", "tensor"},
     "threads": {"error", "fork"},
     "resources": {"error"},
@@ -66,7 +67,7 @@ MAY_USE: dict[str, set[str]] = {
         "stop",
         "tensor",
     },
-    "batch": {"deadline", "error", "options", "session", "stop", "tensor", "threads"},
+    "batch": {"deadline", "error", "options", "session", "stop", "tensor", "threads", "ways"},
     # Who has it. These know sessions, and no engine.
     "registry": {"digest", "error", "fork", "lru", "onnx", "options", "session", "single_flight", "source"},
     "reload": {"digest", "error", "fork", "options", "registry", "session"},

@@ -16,6 +16,7 @@ use crate::options::Batch;
 use crate::session::{Agreement, Session};
 use crate::stop::Stop;
 use crate::tensor::{InputTensor, OutputRequest, Value};
+use crate::ways::goes_second;
 use pieces::{Failure, Pieces, put_together, run_rows};
 use watched::watched;
 
@@ -28,18 +29,8 @@ const FEW_ROWS: u64 = 16;
 /// calls follow each other at once and the other CPU does not sleep. Where it does, what both take decides.
 const WORTH_SPLITTING: Duration = Duration::from_micros(30);
 const SURELY_WORTH_SPLITTING: Duration = Duration::from_millis(10);
-/// Calls of about the same number of rows before one run, or pieces, are judged by what they take. Pieces try several sizes.
+/// Calls of about the same number of rows before one run is judged by what they take.
 const TRIES_WHOLE: u64 = 3;
-const TRIES_SPLIT: u64 = 8;
-/// One call of so many goes the slower way, which may have become the faster one; after few calls, twice as many each time, as what
-/// is known of the first ones may be that of another time: a thread that was just started can be long in getting a CPU of its own.
-const TRIED_AGAIN: u64 = 100;
-const TRIED_AGAIN_EARLY: u64 = 16;
-/// Short runs are tried so many times in a row, up to this time, and as many times more seldom: a single one in pieces wakes a
-/// thread that slept, and finds nothing of the model in its cache. 1,000 rows of a small perceptron took 62 to 100 µs in this way and
-/// 59 in one run, so pieces were given up, which took 38 one after the other.
-const IN_A_ROW: u64 = 16;
-const TIME_IN_A_ROW: Duration = Duration::from_millis(1);
 /// A run that may take longer is watched from another thread, so that Ctrl-C ends it.
 const LONG: Duration = Duration::from_millis(30);
 /// A run that takes less is over before another thread could use the time: handing Python's interpreter to it and taking it back
@@ -138,19 +129,7 @@ fn is_worth_splitting(session: &Session, rows: u64) -> bool {
     if one_run < WORTH_SPLITTING {
         return false;
     }
-    let in_a_row = in_a_row(one_run);
-    let Some(pieces) = split.known(rows, TRIES_SPLIT.max(2 * in_a_row)) else { return true };
-    let turn = (whole.runs(rows) + split.runs(rows)) / in_a_row;
-    let is_trial = turn.is_multiple_of(TRIED_AGAIN) || (turn >= TRIED_AGAIN_EARLY && turn.is_power_of_two());
-    // Where both take the same, one run takes no threads.
-    (pieces + pieces / 20 <= one_run) != is_trial
-}
-
-/// How many runs of this time are tried one after the other.
-fn in_a_row(one_run: Duration) -> u64 {
-    let count = TIME_IN_A_ROW.as_nanos() / one_run.as_nanos().max(1);
-    // Steady, though the time is not.
-    u64::try_from(count).unwrap_or(IN_A_ROW).clamp(1, IN_A_ROW).next_power_of_two()
+    goes_second(whole, split, rows, one_run)
 }
 
 /// Whether nothing speaks against pieces for these outputs so far.

@@ -145,13 +145,6 @@ const CENTRED: Compute = |rows| {
 };
 
 #[test]
-fn short_runs_are_tried_in_a_row() {
-    for (micros, expected) in [(0, 16), (30, 16), (70, 16), (250, 4), (330, 4), (600, 1), (1000, 1), (10_000, 1)] {
-        assert_eq!(in_a_row(Duration::from_micros(micros)), expected, "{micros} µs");
-    }
-}
-
-#[test]
 fn a_cold_first_run_does_not_make_pieces_small() {
     let (session, engine) = model(DOUBLED_BUT_COLD, Duration::from_nanos(100), 1, Batch::Auto);
     assert_eq!(answer(&session, &rows(10_000)).unwrap(), DOUBLED(&rows(10_000)));

@@ -9,15 +9,18 @@ mod view;
 mod weights;
 
 use std::path::Path;
+use std::time::Instant;
 
 use super::{Engine, EngineFacts, View};
 use crate::dense::Instructions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::onnx::ModelFacts;
+use crate::pace::Pace;
 use crate::signature::Signature;
 use crate::stop::Stop;
 use crate::tensor::{Buffer, DType, EngineTensor, InputTensor, OutputRequest, RawData, Shape, Value};
 use crate::threads::Crew;
+use crate::ways::goes_second;
 use plan::{Input, Network, Planned};
 use program::{Interrupted, Memory};
 use spare::Spare;
@@ -31,6 +34,8 @@ const FORMATS: std::ops::RangeInclusive<u64> = 3..=13;
 const BLOCK_BYTES: usize = 1 << 17;
 /// Rows of matrices that a block has where weights are larger than that, so that these are read less often.
 const BLOCK_OF_LARGE: usize = 120;
+/// Runs on one thread before help is tried, where it is not clear whether it makes them faster.
+const TRIES_ALONE: u64 = 3;
 /// Rows of a block, at most.
 const MOST_ROWS: usize = 1020;
 
@@ -42,6 +47,9 @@ pub struct NetworkEngine {
     block: usize,
     /// Threads that share large products.
     threads: usize,
+    /// What runs took on one thread, and with others' help, where it is not clear which is the faster.
+    alone: Pace,
+    helped: Pace,
     spare: Spare,
 }
 
@@ -92,7 +100,15 @@ impl NetworkEngine {
         let network = plan::plan(&graph, &stored, source, opset_of(facts), name)?;
         let block = block_of(&network);
         let spare = Spare::new(&network.program, threads);
-        Ok(Self { network, instructions: Instructions::best(), block, threads, spare })
+        Ok(Self {
+            network,
+            instructions: Instructions::best(),
+            block,
+            threads,
+            alone: Pace::default(),
+            helped: Pace::default(),
+            spare,
+        })
     }
 
     fn wrong(&self) -> Error {
@@ -174,7 +190,7 @@ impl NetworkEngine {
 
     /// Threads that one run may use: several, if a block of rows is enough work to share.
     fn run_threads(&self) -> usize {
-        let is_large = self.network.program.work(self.block) >= share::WORTH_WAKING;
+        let is_large = self.network.program.work(self.block).all >= share::WORTH_WAKING;
         if is_large { self.threads } else { 1 }
     }
 
@@ -182,7 +198,7 @@ impl NetworkEngine {
     fn sharing(&self) -> String {
         match self.run_threads() {
             0 | 1 => String::new(),
-            threads => format!(", those with large weights shared among {threads} threads"),
+            threads => format!(", large ones shared among {threads} threads"),
         }
     }
 
@@ -243,10 +259,26 @@ impl Engine for NetworkEngine {
     }
 
     fn run(&self, inputs: &[InputTensor], requests: &[OutputRequest], stop: Option<&Stop>) -> Result<Vec<Value>> {
-        let rows = inputs.first().and_then(|input| input.shape.first()).and_then(|rows| usize::try_from(*rows).ok());
-        let is_large = self.network.program.work(rows.unwrap_or(0)) >= share::WORTH_WAKING;
-        let threads = if is_large { self.threads } else { 1 };
-        Crew::gather(threads, |crew| self.run_on(crew, inputs, requests, stop))
+        let rows = inputs.first().and_then(|input| input.shape.first()).map_or(0, |rows| rows.unsigned_abs());
+        let work = self.network.program.work(usize::try_from(rows).unwrap_or(0));
+        if self.threads < 2 || work.all < share::WORTH_WAKING {
+            return self.run_on(&Crew::alone(), inputs, requests, stop);
+        }
+        if work.of_large >= share::WORTH_WAKING {
+            return Crew::gather(self.threads, |crew| self.run_on(crew, inputs, requests, stop));
+        }
+        let one_run = self.alone.known(rows, TRIES_ALONE);
+        let is_helped = one_run.is_some_and(|one_run| goes_second(&self.alone, &self.helped, rows, one_run));
+        Crew::gather(if is_helped { self.threads } else { 1 }, |crew| {
+            let begun = Instant::now();
+            let values = self.run_on(crew, inputs, requests, stop)?;
+            // Where others are busy, there is no help for who is to have it.
+            if is_helped == (crew.size() > 1) {
+                let pace = if is_helped { &self.helped } else { &self.alone };
+                pace.record(rows, begun.elapsed());
+            }
+            Ok(values)
+        })
     }
 
     fn take_notices(&self) -> Vec<String> {

@@ -54,6 +54,14 @@ pub(super) struct Memory {
     rows: usize,
 }
 
+/// Multiply-adds of products that may be shared, see [`share::work`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Work {
+    pub(super) all: usize,
+    /// Of those with large weights, which are always faster on several threads.
+    pub(super) of_large: usize,
+}
+
 /// Why a run ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interrupted {
@@ -108,13 +116,20 @@ impl Program {
         self.steps.iter().map(count).max().unwrap_or(1).max(1)
     }
 
-    /// What the products with weights of `rows` rows take, see [`share::work`].
-    pub(super) fn work(&self, rows: usize) -> usize {
-        let of = |step: &Step| match step {
-            Step::Product { count, weights, .. } => share::work(rows * count, &self.weights[*weights]),
-            _ => 0,
-        };
-        self.steps.iter().fold(0, |all, step| all.saturating_add(of(step)))
+    /// What the products of `rows` rows take that may be shared.
+    pub(super) fn work(&self, rows: usize) -> Work {
+        let mut work = Work::default();
+        for step in &self.steps {
+            if let Step::Product { count, weights, .. } = step {
+                let weights = &self.weights[*weights];
+                let of_step = share::work(rows * count, weights);
+                work.all = work.all.saturating_add(of_step);
+                if share::are_large(weights) {
+                    work.of_large = work.of_large.saturating_add(of_step);
+                }
+            }
+        }
+        work
     }
 
     /// Runs all steps for `rows` rows; asks between them whether to go on.
