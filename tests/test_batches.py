@@ -248,6 +248,29 @@ print(float(model.predict(x[:100]).sum()))
     assert out == "stopped\n51200.0\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent to one process")
+def test_ctrl_c_ends_a_run_after_one_that_a_deadline_ended(tmp_path: Path) -> None:
+    path = put(tmp_path / "endless.onnx", models.endless_loop())
+    code = """
+import os, signal, sys, threading
+import numpy as np
+import glowplug
+model = glowplug.load(sys.argv[1])
+try:
+    model.predict(np.int64(0), timeout=0.1)
+except glowplug.DeadlineExceeded:
+    print("ended", flush=True)
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    model.predict(np.int64(0))
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+    command = [sys.executable, "-c", code, path]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (ran.stdout, ran.returncode) == ("ended\nstopped\n", 0)
+
+
 # --- More than memory -------------------------------------------------------------------------------------------------
 
 

@@ -165,9 +165,10 @@ fn run_whole(
     Ok(values)
 }
 
-/// Whether a run of so many rows is over before anybody wants to stop it. Of a new model, only few rows are.
+/// Whether a run of so many rows is over before anybody wants to stop it. Of a model that has not run to an end yet, only few
+/// rows are, and only if no deadline ended what was run.
 fn is_short(session: &Session, rows: u64) -> bool {
-    session.pace().estimate(rows).map_or(rows < FEW_ROWS, |time| time < LONG)
+    session.pace().estimate(rows).map_or(rows < FEW_ROWS && !session.is_slow(), |time| time < LONG)
 }
 
 fn in_pieces(

@@ -85,10 +85,11 @@ impl Session {
         if ran.is_err() && !is_stopped && requests.iter().any(|request| request.buffer.is_some()) {
             ran = self.run_without_buffers(inputs, requests, stop, ran);
         }
-        let values = ran?;
         let elapsed = started.elapsed();
-        self.learn_rows(inputs, requests, &values);
+        // Also of runs that failed: what a deadline ended might have gone on for ever.
         self.learn_slowness(elapsed);
+        let values = ran?;
+        self.learn_rows(inputs, requests, &values);
         Ok((values, elapsed))
     }
 
