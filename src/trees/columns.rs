@@ -34,7 +34,7 @@ struct Key {
 /// Hashes a few numbers by multiplying: most of the time of collecting thresholds went to the usual hash. It begins with a
 /// random number, so that no file can be made to have many thresholds of one hash.
 #[derive(Debug, Clone)]
-struct Multiply(u64);
+pub(super) struct Multiply(u64);
 
 impl Default for Multiply {
     fn default() -> Self {
@@ -56,6 +56,10 @@ impl Hasher for Multiply {
     }
 
     fn write(&mut self, bytes: &[u8]) {
+        let (words, bytes) = bytes.as_chunks();
+        for word in words {
+            self.write_u64(u64::from_le_bytes(*word));
+        }
         for byte in bytes {
             self.write_u64(u64::from(*byte));
         }

@@ -11,11 +11,13 @@ mod categories;
 mod columns;
 mod contributions;
 mod deep;
+mod distinct;
 mod document;
 mod instructions;
 mod kernels;
 mod lightgbm;
 mod linear;
+mod lines;
 mod link;
 mod members;
 mod model;
@@ -64,6 +66,8 @@ const ZERO: f64 = 1e-35_f32 as f64;
 const FEWEST: usize = 48;
 /// Rows that walk, if there are few at a time, before blocks are made: about what their making takes.
 const PATIENCE: usize = 100;
+/// The same for tops of large trees: nodes that are looked at for them in the time that they spare a row, about.
+const NODES_A_ROW: usize = 1 << 11;
 /// Picoseconds of a step of a small block and of one walk, measured with 500 trees of 31 and of 255 leaves.
 const STEP_OF_BLOCK: usize = 2000;
 const STEP_OF_WALK: usize = 1900;
@@ -113,8 +117,9 @@ pub struct Ensemble {
     /// Made for the first batch, or after some rows: a process that scores few rows does not pay for them.
     blocks: OnceLock<Option<Batches>>,
     walked: AtomicUsize,
-    /// The same for trees that are too large for blocks.
+    /// The same for trees that are too large for blocks; and no more than their tops, for few rows.
     deep: OnceLock<Option<Deep>>,
+    tops: OnceLock<Option<Deep>>,
 }
 
 /// How leaves are added.
@@ -307,7 +312,7 @@ impl Builder {
     pub fn finish(self) -> Result<Ensemble> {
         let Self { subject, features, outputs, link, divisor, is_near_zero_zero, whole, sums, thresholds, .. } = self;
         let (mut forest, linear) = (self.forest, self.linear);
-        let mut columns = forest.finish(thresholds).map_err(|problem| {
+        let mut columns = forest.finish(thresholds, linear.is_none()).map_err(|problem| {
             Error::new(
                 ErrorKind::Unsupported,
                 subject,
@@ -336,6 +341,7 @@ impl Builder {
             blocks: OnceLock::new(),
             walked: AtomicUsize::new(0),
             deep: OnceLock::new(),
+            tops: OnceLock::new(),
         })
     }
 }
@@ -375,7 +381,11 @@ impl Ensemble {
         if self.is_deep() {
             let how = Instructions::best();
             let chunks = if how.follows_chunks() { "chunks of 63 nodes" } else { "walks of sorted rows" };
-            return format!("{walks}; from {} rows on tops of trees, then {chunks} ({})", deep::FEWEST, how.name());
+            let (fewest, many) = (deep::FEWEST, Deep::many(&self.forest));
+            return format!(
+                "{walks}; from {fewest} rows on after tops of trees, from {many} on {chunks} ({})",
+                how.name()
+            );
         }
         let Some(batches) = self.batches() else { return walks };
         let blocks =
@@ -457,7 +467,8 @@ impl Ensemble {
     pub fn leaves(&self, rows: &mut [f64], leaves: &mut [u32]) {
         self.whole.apply(rows, self.features);
         let (columns, trees) = (self.columns.len(), self.forest.len());
-        let number = |tree: usize, leaf: u32| {
+        let number = |tree: usize, at: u32| {
+            let leaf = self.forest.name(at);
             self.leaf_numbers.get(tree).and_then(|numbers| numbers.get(leaf as usize)).copied().unwrap_or(leaf)
         };
         let mut ranks = vec![0; WALKS * columns];
@@ -467,15 +478,15 @@ impl Ensemble {
             self.rank(Rows::Doubles(rows), &mut ranks);
             if count < WALKS {
                 for (ranks, leaves) in ranks.chunks_exact(columns).zip(leaves.chunks_exact_mut(trees)) {
-                    self.forest.leaves_of_row(ranks, None, |tree, leaf| leaves[tree] = leaf);
-                    leaves.iter_mut().enumerate().for_each(|(tree, leaf)| *leaf = number(tree, *leaf));
+                    self.forest.leaves_of_row(ranks, None, |tree, at, _| leaves[tree] = at);
+                    leaves.iter_mut().enumerate().for_each(|(tree, at)| *at = number(tree, *at));
                 }
                 continue;
             }
             for tree in 0..trees {
                 let found = self.forest.leaves_of_tree(tree, &ranks, columns);
-                for (leaves, leaf) in leaves.chunks_exact_mut(trees).zip(found) {
-                    leaves[tree] = number(tree, leaf);
+                for (leaves, at) in leaves.chunks_exact_mut(trees).zip(found) {
+                    leaves[tree] = number(tree, at);
                 }
             }
         }
@@ -492,13 +503,24 @@ impl Ensemble {
         self.batches()
     }
 
-    /// What scores so many rows if trees are too large for blocks.
+    /// What scores so many rows if trees are too large for blocks, and if it is worth its making.
     fn deep_for(&self, rows: usize) -> Option<&Deep> {
         if !self.is_deep() || rows < deep::FEWEST {
             return None;
         }
-        let make = || Deep::new(Instructions::best(), &self.forest, &self.columns, self.features);
-        self.deep.get_or_init(make).as_ref()
+        let how = Instructions::best();
+        let make = |has_chunks| move || Deep::new(how, &self.forest, &self.columns, self.features, has_chunks);
+        let is_many = rows >= Deep::many(&self.forest);
+        if is_many && how.follows_chunks() {
+            return self.deep.get_or_init(make(true)).as_ref();
+        }
+        if self.tops.get().is_none() && !is_many {
+            let walked = self.walked.fetch_add(rows, Ordering::Relaxed);
+            if walked + rows <= self.forest.nodes() / NODES_A_ROW {
+                return None;
+            }
+        }
+        self.tops.get_or_init(make(false)).as_ref()
     }
 
     /// Whether trees are too large for blocks, and have nothing but thresholds.
@@ -580,7 +602,7 @@ impl Ensemble {
         let mut ranks = vec![0; self.columns.len()];
         self.columns.rank_row(row, &mut ranks);
         let mut leaves = vec![0; self.forest.len()];
-        self.forest.leaves_of_row(&ranks, None, |tree, leaf| leaves[tree] = leaf);
+        self.forest.leaves_of_row(&ranks, None, |tree, _, leaf| leaves[tree] = leaf);
         for (tree, leaf) in leaves.into_iter().enumerate() {
             let score = &mut scores[self.forest.output(tree)];
             let sum = if self.sums.are_single {
@@ -598,7 +620,7 @@ impl Ensemble {
     fn add_row(&self, ranks: &[u16], bits: Option<(&[u32], &[u64])>, scores: &mut [f64]) {
         if let [score] = scores {
             let mut values = vec![0.0; self.forest.len()];
-            self.forest.leaves_of_row(ranks, bits, |tree, leaf| values[tree] = self.forest.value(tree, leaf));
+            self.forest.leaves_of_row(ranks, bits, |tree, _, leaf| values[tree] = self.forest.value(tree, leaf));
             // In a register: through memory, each tree would wait for the one before.
             *score = if self.sums.are_single {
                 values.iter().fold(*score, |sum, value| single(sum + value))
@@ -608,7 +630,7 @@ impl Ensemble {
             return;
         }
         let mut leaves = vec![0; self.forest.len()];
-        self.forest.leaves_of_row(ranks, bits, |tree, leaf| leaves[tree] = leaf);
+        self.forest.leaves_of_row(ranks, bits, |tree, _, leaf| leaves[tree] = leaf);
         for (tree, leaf) in leaves.into_iter().enumerate() {
             self.add_leaf(tree, leaf, scores);
         }
@@ -631,8 +653,8 @@ impl Ensemble {
             let scores = scores.chunks_exact_mut(WALKS * self.outputs);
             for (ranks, scores) in ranks.chunks_exact(WALKS * columns).zip(scores) {
                 let leaves = self.forest.leaves_of_tree(tree, ranks, columns);
-                for (scores, leaf) in scores.chunks_exact_mut(self.outputs).zip(leaves) {
-                    self.add_leaf(tree, leaf, scores);
+                for (scores, at) in scores.chunks_exact_mut(self.outputs).zip(leaves) {
+                    self.add_leaf(tree, self.forest.number(at), scores);
                 }
             }
         }

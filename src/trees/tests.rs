@@ -294,9 +294,10 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
     let ways = Instructions::available();
     let across: Vec<_> = ways.iter().filter_map(|how| Some((*how, Across::new(blocks?, *how)?))).collect();
     let is_moderate = ensemble.trees() <= 1000 && features <= 1000;
-    let new_deep = |how: &Instructions| Deep::new(*how, &ensemble.forest, &ensemble.columns, features);
-    let deep: Vec<_> = ways.iter().filter(|_| is_moderate).filter_map(|how| Some((*how, new_deep(how)?))).collect();
-    assert!(!is_moderate || ensemble.forest.has_sets() || deep.len() == ways.len(), "tops do all but categories");
+    let new_deep = |how, has_chunks| Deep::new(how, &ensemble.forest, &ensemble.columns, features, has_chunks);
+    let deep_ways = ways.iter().flat_map(|how| [(*how, true), (*how, false)]).filter(|_| is_moderate);
+    let deep: Vec<_> = deep_ways.filter_map(|(how, has_chunks)| Some((how, new_deep(how, has_chunks)?))).collect();
+    assert!(!is_moderate || ensemble.forest.has_sets() || deep.len() == 2 * ways.len(), "tops do all but categories");
     let floats: Vec<f32> = doubles.iter().map(|value| *value as f32).collect();
     let rounded: Vec<f64> = floats.iter().map(|value| f64::from(*value)).collect();
     for (rows, of, as_doubles) in
@@ -342,6 +343,34 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
                 let (across, way) = (&across.1, format!("across with {}", how.name()));
                 check(&way, size, &mut |rows, scores| across.add(how, blocks, columns, rows, scores));
             }
+        }
+    }
+}
+
+#[test]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers of leaves")]
+fn leaves_keep_their_numbers_where_those_that_are_alike_are_kept_once() {
+    // (leaves of each tree, kinds of leaves)
+    for (leaves, kinds) in [([300, 1000, 2], 7), ([5000, 300, 1], 5000)] {
+        let mut random = Random(7);
+        let mut trees = Builder::new("m", 3, 2, Link::Identity);
+        let mut tables = Vec::new();
+        for leaves in leaves {
+            let (splits, _, _) = random_tree(&mut random, leaves, 3, false, 400);
+            let values: Vec<f64> = (0..leaves).flat_map(|leaf| [f64::from(leaf as u32 % kinds), 0.5]).collect();
+            trees.push(0..2, &splits, &values, &[]).unwrap();
+            tables.push((splits, (0..leaves).map(|leaf| f64::from(leaf as u32)).collect(), Vec::new()));
+        }
+        let trees = trees.finish().unwrap();
+        let rows: Vec<f64> = (0..3 * 70).map(|_| random.number(800)).collect();
+        let (mut scores, mut found) = (vec![0.0; 2 * 70], vec![0; 3 * 70]);
+        trees.score(Rows::Doubles(&rows), &mut scores);
+        trees.leaves(&mut rows.clone(), &mut found);
+        for ((row, scores), found) in rows.chunks(3).zip(scores.chunks(2)).zip(found.chunks(3)) {
+            let expected: Vec<u32> = tables.iter().map(|table| walk_plainly(table, row, 0.0, 0.0) as u32).collect();
+            assert_eq!(found, expected);
+            let sum: f64 = expected.iter().map(|leaf| f64::from(leaf % kinds)).sum();
+            assert_eq!(scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>(), [sum, 1.5].map(f64::to_bits));
         }
     }
 }

@@ -5,17 +5,13 @@
 //! is its own left child, so that walks which have arrived wait there for the rest of their group. A row's trees first go
 //! as many steps as is usual; those that have not arrived then are grouped anew.
 
-use std::collections::VecDeque;
-use std::ops::Range;
+mod collect;
 
-use super::columns::{Columns, MISSING_CATEGORY, Place, Thresholds, join_category};
-use super::tree::{Child, Rule, Split};
+use super::columns::{MISSING_CATEGORY, Place, join_category};
+use super::tree::Rule;
 
 /// Walks at once.
 pub(super) const WALKS: usize = 16;
-/// Nodes that a model may have.
-const MOST_NODES: u32 = 1 << 31;
-
 /// Eight bytes: the fewer, the more of a model is in the caches. While trees are collected, `column` and `rank` are the
 /// halves of a threshold's number.
 #[derive(Debug, Clone, Copy)]
@@ -31,12 +27,19 @@ struct Node {
 
 /// Steps between two looks at who has arrived.
 const STRIDE: usize = 3;
+/// Ranks of a row that are kept where a column is known to be within them.
+const FEW_COLUMNS: usize = 256;
+/// Steps that a top of 256 exits does.
+const TOP: usize = 8;
 
 /// A row on its way through a tree.
 #[derive(Debug, Clone, Copy)]
-struct Walk {
-    tree: u32,
-    at: u32,
+pub(super) struct Walk {
+    /// The place for its leaf.
+    pub(super) number: u32,
+    /// Where the row's ranks begin.
+    pub(super) row: u32,
+    pub(super) at: u32,
 }
 
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(super) struct Forest {
     nodes: Vec<Node>,
     trees: Vec<Tree>,
     leaves: Vec<f64>,
+    /// Of the nodes that are leaves, their numbers within their trees, if leaves of all trees share `leaves`.
+    names: Vec<u32>,
     /// Sets of categories, a bit for each whole number.
     sets: Vec<Vec<u32>>,
     /// Which rules the columns of categories have, and which column is the first of them.
@@ -69,73 +74,13 @@ pub(super) struct Forest {
 /// What a node holds that is no leaf.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Seen {
-    /// A leaf, by its number within the tree.
+    /// A leaf, by the number of what it adds.
     Leaf(u32),
     /// A split by ranks, and its left child; the right one follows.
     Split(Place, u32),
 }
 
 impl Forest {
-    /// Adds a tree that was checked.
-    pub(super) fn push(
-        &mut self,
-        splits: &[Split],
-        leaves: &[f64],
-        sets: &[Vec<u32>],
-        outputs: &Range<usize>,
-        thresholds: &mut Thresholds,
-    ) -> Result<(), String> {
-        let too_large = || format!("is beyond the {MOST_NODES} nodes a model may have");
-        let next = |length: usize| u32::try_from(length).ok().filter(|next| *next < MOST_NODES).ok_or_else(too_large);
-        next(self.nodes.len() + 2 * leaves.len())?;
-        let first_set = next(self.sets.len())?;
-        next(self.sets.len() + sets.len())?;
-        let root = next(self.nodes.len())?;
-        self.nodes.push(Node::new(root, 0));
-        let top = if splits.is_empty() { Child::Leaf(0) } else { Child::Split(0) };
-        let mut queue = VecDeque::from([(root, top, 0)]);
-        while let Some((at, child, level)) = queue.pop_front() {
-            self.nodes[at as usize] = match child {
-                Child::Leaf(leaf) => {
-                    self.depths += level;
-                    Node::new(at, next(leaf)?)
-                }
-                Child::Split(index) => {
-                    let Split { feature, threshold, rule, children } = splits[index];
-                    let child = next(self.nodes.len())?;
-                    self.nodes.extend([Node::new(0, 0); 2]);
-                    queue.push_back((child, Child::of(children[0]), level + 1));
-                    queue.push_back((child + 1, Child::of(children[1]), level + 1));
-                    Node::new(child, thresholds.number(feature, rule.renumbered(first_set), threshold))
-                }
-            };
-        }
-        let first_leaf = self.leaves.len();
-        self.trees.push(Tree { root, first_leaf, width: outputs.len(), output: outputs.start });
-        self.leaves.extend_from_slice(leaves);
-        self.sets.extend_from_slice(sets);
-        self.most_leaves = self.most_leaves.max(splits.len() + 1);
-        self.leaf_count += splits.len() + 1;
-        Ok(())
-    }
-
-    /// Puts columns and ranks in the place of the thresholds' numbers.
-    pub(super) fn finish(&mut self, thresholds: Thresholds) -> Result<Columns, String> {
-        // The numbers of leaves within a tree have 16 bits of the rank, and which of these columns it is.
-        let zeros = (self.most_leaves >> 16) + 1;
-        let (columns, places, rules_of_columns) = thresholds.place(zeros)?;
-        for at in 0..self.nodes.len() {
-            let node = &mut self.nodes[at];
-            if node.child as usize != at {
-                Place { column: node.column, rank: node.rank } = places[node.number() as usize];
-            }
-        }
-        (self.rules_of_columns, self.first_of_categories) = (rules_of_columns, columns.first_of_categories());
-        self.nodes.shrink_to_fit();
-        self.leaves.shrink_to_fit();
-        Ok(columns)
-    }
-
     /// How many trees.
     pub(super) fn len(&self) -> usize {
         self.trees.len()
@@ -195,6 +140,16 @@ impl Forest {
         Seen::Split(Place { column: node.column, rank: node.rank }, node.child)
     }
 
+    /// The number of a leaf within its tree.
+    pub(super) fn name(&self, at: u32) -> u32 {
+        self.names.get(at as usize).copied().unwrap_or_else(|| self.number(at))
+    }
+
+    /// The number of what a leaf adds.
+    pub(super) fn number(&self, at: u32) -> u32 {
+        self.nodes[at as usize].number()
+    }
+
     /// What a tree adds to a row at this leaf: numbers for one output after the other, from [`Self::output`] on.
     pub(super) fn values(&self, tree: usize, leaf: u32) -> &[f64] {
         let Tree { first_leaf, width, .. } = self.trees[tree];
@@ -218,39 +173,77 @@ impl Forest {
         self.trees[tree].output
     }
 
-    /// The leaf of each tree for one row, in any order. Of several calls for one tree the last one counts.
+    /// The leaf of each tree for one row, in any order, and the number of what it adds. Of several calls for one tree the
+    /// last one counts; before, the number is that of some leaf.
     ///
     /// The bits of the row's categories may be known; the first number of each column says where they begin.
-    pub(super) fn leaves_of_row(&self, ranks: &[u16], bits: Option<(&[u32], &[u64])>, each: impl FnMut(usize, u32)) {
+    pub(super) fn leaves_of_row(
+        &self,
+        ranks: &[u16],
+        bits: Option<(&[u32], &[u64])>,
+        each: impl FnMut(usize, u32, u32),
+    ) {
         match bits {
             Some((starts, bits)) => self.walk_trees(|at| self.step_by_bits(at, ranks, starts, bits), each),
             None if self.has_sets() => self.walk_trees(|at| self.step::<true>(at, ranks), each),
+            None if ranks.len() <= FEW_COLUMNS => {
+                // Then the compiler knows that a column is within.
+                let mut few = [0; FEW_COLUMNS];
+                few[..ranks.len()].copy_from_slice(ranks);
+                let step = |at: u32| {
+                    let node = self.nodes[at as usize];
+                    node.child + u32::from(few[usize::from(node.column) % FEW_COLUMNS] > node.rank)
+                };
+                self.walk_trees(step, each);
+            }
             None => self.walk_trees(|at| self.step::<false>(at, ranks), each),
         }
     }
 
-    fn walk_trees(&self, step: impl Fn(u32) -> u32, mut each: impl FnMut(usize, u32)) {
-        // Walks that are not at a leaf yet; behind them what is left of those that were.
+    fn walk_trees(&self, step: impl Fn(u32) -> u32, each: impl FnMut(usize, u32, u32)) {
         let mut walks: Vec<Walk> =
-            (0..).zip(&self.trees).map(|(tree, Tree { root: at, .. })| Walk { tree, at: *at }).collect();
-        walks.resize(walks.len().next_multiple_of(WALKS), Walk { tree: 0, at: 0 });
-        let (mut count, mut steps) = (self.trees.len(), self.mean_depth().max(1));
+            (0..).zip(&self.trees).map(|(number, Tree { root: at, .. })| Walk { number, row: 0, at: *at }).collect();
+        self.walk_all(&mut walks, self.mean_depth().max(1), |at, _| step(at), each);
+    }
+
+    /// The numbers of what the leaves of walks add that are under way already, where there are no sets of categories.
+    pub(super) fn walk_on(&self, walks: &mut Vec<Walk>, ranks: &[u16], leaves: &mut [u32]) {
+        let step = |at: u32, row: u32| {
+            let node = self.nodes[at as usize];
+            node.child + u32::from(ranks[row as usize + usize::from(node.column)] > node.rank)
+        };
+        let steps = self.mean_depth().saturating_sub(TOP).max(STRIDE);
+        self.walk_all(walks, steps, step, |number, _, leaf| leaves[number] = leaf);
+    }
+
+    /// Goes so many steps, and from then on [`STRIDE`] at a time with those that are under way still. Of several calls of
+    /// `each` for one walk the last one counts.
+    fn walk_all(
+        &self,
+        walks: &mut Vec<Walk>,
+        mut steps: usize,
+        step: impl Fn(u32, u32) -> u32,
+        mut each: impl FnMut(usize, u32, u32),
+    ) {
+        // Walks that are not at a leaf yet; behind them what is left of those that were.
+        let (mut count, none) = (walks.len(), Walk { number: 0, row: 0, at: 0 });
+        walks.resize(count.next_multiple_of(WALKS), none);
         while count > 0 {
             let mut left = 0;
             for start in (0..count).step_by(WALKS) {
-                let mut group: [Walk; WALKS] =
-                    *walks[start..].first_chunk().unwrap_or(&[Walk { tree: 0, at: 0 }; WALKS]);
+                let group: [Walk; WALKS] = *walks[start..].first_chunk().unwrap_or(&[none; WALKS]);
+                let (mut ats, rows) = (group.map(|walk| walk.at), group.map(|walk| walk.row));
                 for _ in 0..steps {
-                    for walk in &mut group {
-                        walk.at = step(walk.at);
+                    for (at, row) in ats.iter_mut().zip(rows) {
+                        *at = step(*at, row);
                     }
                 }
-                for walk in group.into_iter().take(count - start) {
-                    let node = self.nodes[walk.at as usize];
-                    let has_arrived = node.child == walk.at;
+                for (walk, at) in group.into_iter().zip(ats).take(count - start) {
+                    let node = self.nodes[at as usize];
+                    let has_arrived = node.child == at;
                     // Without a branch, which would be taken wrongly half of the time.
-                    each(walk.tree as usize, std::hint::select_unpredictable(has_arrived, node.number(), 0));
-                    walks[left] = walk;
+                    each(walk.number as usize, at, std::hint::select_unpredictable(has_arrived, node.number(), 0));
+                    walks[left] = Walk { at, ..walk };
                     left += usize::from(!has_arrived);
                 }
             }
@@ -276,12 +269,12 @@ impl Forest {
                 }
             }
             if at.iter().all(|at| self.nodes[*at as usize].child == *at) {
-                return at.map(|at| self.nodes[at as usize].number());
+                return at;
             }
         }
     }
 
-    /// The leaves of [`WALKS`] rows, each from a node on, where there are no sets of categories.
+    /// The numbers of what the leaves of [`WALKS`] rows add, each from a node on, where there are no sets of categories.
     pub(super) fn leaves_from(&self, mut at: [u32; WALKS], rows: [&[u16]; WALKS]) -> [u32; WALKS] {
         loop {
             for _ in 0..STRIDE {

@@ -48,6 +48,8 @@ pub(super) struct Layout {
     pub(super) steps: Vec<Step>,
     /// Of tops: leaves and chunks.
     pub(super) exits: Vec<Exit>,
+    /// The nodes of the forest behind these exits.
+    pub(super) behind: Vec<u32>,
     pub(super) chunks: Vec<Chunk>,
     /// Of the nodes of chunks: what they compare, and where they lead. As many as are loaded at once follow the last ones.
     pub(super) columns: Vec<u16>,
@@ -100,6 +102,9 @@ impl Layout {
         // Depth first and left first, as in blocks.
         while let Some((at, parent)) = path.pop() {
             let exit = self.exits.len() - first;
+            if !tree.is_near(at) {
+                self.behind.push(at);
+            }
             if let Some(parent) = parent {
                 let step: &mut Step = &mut self.steps[parent];
                 step.mid = u8::try_from(exit).ok()?;

@@ -5,6 +5,7 @@
 //! beyond, and are followed from the root for eight rows side by side. What is below a chunk is walked, as are rows from the
 //! top on where there are no instructions for chunks: sorted, so that the nodes of neighbours are in the cache.
 
+mod few;
 mod layout;
 mod sums;
 
@@ -20,8 +21,11 @@ pub(super) use layout::{CHUNK, EXIT};
 use layout::{Chunk, Cut, Layout, MOST_EXITS};
 pub(super) use sums::Sums;
 
-/// From this many rows on the way is faster than walks of each row.
-pub(super) const FEWEST: usize = 128;
+/// From this many rows on tops are faster than walks from the roots.
+pub(super) const FEWEST: usize = 16;
+/// From one row for so many leaves of a tree on, within these bounds, enough rows share a chunk. Fewer walk from the tops on.
+const LEAVES_A_ROW: usize = 16;
+const MANY: [usize; 2] = [128, MOST_ROWS];
 /// Rows that go through a tree before the next one has its turn: the more, the more of them share a chunk. Two bytes number
 /// them.
 const MOST: usize = 1 << 13;
@@ -76,12 +80,19 @@ struct Scratch {
 }
 
 impl Deep {
-    /// Nothing if trees know categories, or have too many nodes.
-    pub(super) fn new(how: Instructions, forest: &Forest, columns: &Columns, features: usize) -> Option<Self> {
+    /// Nothing if trees know categories, or have too many nodes. Without `has_chunks` it takes little time and memory, and
+    /// all rows walk from the tops on.
+    pub(super) fn new(
+        how: Instructions,
+        forest: &Forest,
+        columns: &Columns,
+        features: usize,
+        has_chunks: bool,
+    ) -> Option<Self> {
         if forest.has_sets() {
             return None;
         }
-        let padded = WIDTHS.into_iter().find(|width| *width >= columns.len());
+        let padded = WIDTHS.into_iter().find(|width| has_chunks && *width >= columns.len());
         let (mut layout, places) = Layout::new(forest, how.follows_chunks() && padded.is_some())?;
         let mut parts: Vec<(u16, u16)> = places.iter().map(|place| (place.column, place.rank / MOST_RANKS)).collect();
         parts.sort_unstable();
@@ -93,6 +104,12 @@ impl Deep {
         }
         let (width, singles, doubles) = (padded.unwrap_or(columns.len()), OnceLock::new(), OnceLock::new());
         Some(Self { how, layout, parts, features, width, singles, doubles })
+    }
+
+    /// From how many rows on they share chunks.
+    pub(super) fn many(forest: &Forest) -> usize {
+        let leaves = forest.splits() / forest.len().max(1);
+        (leaves / LEAVES_A_ROW).clamp(MANY[0], MANY[1])
     }
 
     /// How many rows with so many ranks go through a tree before the next one.
@@ -116,9 +133,22 @@ impl Deep {
         count
     }
 
-    fn add_rows<T: Number>(&self, ranker: &Ranker<T>, columns: &Columns, rows: &[T], mut sums: Sums<'_>) {
+    fn add_rows<T: Number>(&self, ranker: &Ranker<T>, columns: &Columns, rows: &[T], sums: Sums<'_>) {
         let count = rows.len() / self.features;
-        let (lanes, all) = self.rank(ranker, columns, rows);
+        if count >= Self::many(sums.forest()) {
+            return self.add_many(ranker, columns, rows, sums);
+        }
+        match count.div_ceil(TILE) {
+            0..=1 => self.add_few::<1, T>(ranker, columns, rows, sums),
+            2 => self.add_few::<2, T>(ranker, columns, rows, sums),
+            3..=4 => self.add_few::<4, T>(ranker, columns, rows, sums),
+            _ => self.add_few::<TILES, T>(ranker, columns, rows, sums),
+        }
+    }
+
+    fn add_many<T: Number>(&self, ranker: &Ranker<T>, columns: &Columns, rows: &[T], mut sums: Sums<'_>) {
+        let count = rows.len() / self.features;
+        let (lanes, all) = self.rank::<TILES, T>(ranker, columns, rows);
         let ranks = Ranks { all: &all, width: self.width };
         let mut scratch = Scratch {
             stands: vec![Tile([0; TILE]); count.div_ceil(MOST_ROWS) * TILES],
@@ -143,10 +173,15 @@ impl Deep {
     }
 
     /// The bytes of rows in lanes, block after block, and their ranks, row after row.
-    fn rank<T: Number>(&self, ranker: &Ranker<T>, columns: &Columns, rows: &[T]) -> (Vec<Tile>, Vec<u16>) {
+    fn rank<const TILES: usize, T: Number>(
+        &self,
+        ranker: &Ranker<T>,
+        columns: &Columns,
+        rows: &[T],
+    ) -> (Vec<Tile>, Vec<u16>) {
         let count = rows.len() / self.features;
         let of_block = self.parts.len() * TILES;
-        let mut lanes = vec![Tile([0; TILE]); of_block * count.div_ceil(MOST_ROWS)];
+        let mut lanes = vec![Tile([0; TILE]); of_block * count.div_ceil(TILES * TILE)];
         let mut all = vec![0; count * self.width];
         let zeros = columns.zeros();
         let mut found = vec![[0; TILE]; columns.len() - zeros];
