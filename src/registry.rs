@@ -251,11 +251,15 @@ impl Registry {
             Origin::File(file) => same_files(file),
             Origin::Bytes(..) => false,
         });
-        if let Some(found) = by_files {
-            return Some(found.clone());
-        }
-        let digest = digest()?;
-        candidates.into_iter().find(|(_, session)| session.digest() == Some(digest))
+        let found = match by_files {
+            Some(found) => found.clone(),
+            None => {
+                let digest = digest()?;
+                candidates.into_iter().find(|(_, session)| session.digest() == Some(digest))?
+            }
+        };
+        self.lock().sessions.touch(&found.0);
+        Some(found)
     }
 
     fn insert(&self, session: Arc<Session>) -> (u64, Arc<Session>) {

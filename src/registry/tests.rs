@@ -54,6 +54,21 @@ fn same_content_is_loaded_once_wherever_it_lies() {
 }
 
 #[test]
+fn a_load_that_finds_the_content_uses_its_session() {
+    let bench = Bench::new();
+    let (a, other, copy) = (bench.write("a", 3, 1), bench.write("b", 3, 2), bench.write("copy", 3, 1));
+    let first = bench.load(&a).unwrap();
+    let newest = |session: &Arc<Session>| Arc::ptr_eq(session, &bench.registry.sessions()[0].0);
+    let second = bench.load(&other).unwrap();
+    assert!(newest(&second));
+    bench.load(&copy).unwrap();
+    assert!(newest(&first), "by a file");
+    bench.load(&other).unwrap();
+    bench.registry.load_bytes(&model_bytes(3, 1), &LoadOptions::default(), &bench.loader).unwrap();
+    assert!(newest(&first), "by bytes");
+}
+
+#[test]
 fn a_place_that_shared_a_session_goes_its_own_way() {
     let bench = Bench::new();
     let (copy, path) = (bench.write("copy", 3, 1), bench.write("a", 3, 1));
