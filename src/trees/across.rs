@@ -2,7 +2,8 @@
 //!
 //! The row's bytes are in registers, and a shuffle looks up what each of the 64 nodes compares; the steps are those of
 //! blocks. A row alone costs what it costs in a block, whatever the trees' shape. That takes shuffles of bytes by bytes
-//! across a register, which AVX2 has for 16 of them and AVX-512 VBMI for 128.
+//! across a register, which AVX2 has for 16 of them and AVX-512 VBMI for 128. With VBMI up to sixteen registers hold a row
+//! of a wide table: nodes have more bits then, by which what several shuffles found is chosen.
 
 use smallvec::SmallVec;
 
@@ -16,7 +17,9 @@ pub(super) const SIDE_BY_SIDE: usize = 4;
 /// Rows that are added side by side, for the same reason.
 const TOGETHER: usize = 4;
 /// Bytes of a row, at most.
-pub(super) const MOST_LANES: usize = 256;
+pub(super) const MOST_LANES: usize = 1024;
+/// Bytes of a row that nodes know by a byte.
+pub(super) const NARROW: usize = 256;
 /// A byte that no rank is beyond.
 const STAYS: u8 = u8::MAX;
 /// Groups of trees for which no memory is asked for.
@@ -25,17 +28,21 @@ const FEW_GROUPS: usize = 16;
 /// A row's bytes.
 #[repr(align(64))]
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Row(pub(super) [u8; MOST_LANES]);
+struct Row<const LANES: usize>([u8; LANES]);
 
 /// A node of each of 64 trees.
 #[repr(align(64))]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
+    /// Their lower bits.
     pub(super) lanes: [u8; TILE],
     pub(super) ranks: [u8; TILE],
     pub(super) lows: [u8; TILE],
     pub(super) mids: [u8; TILE],
 }
+
+/// The other two bits of the lanes of a slot's nodes, one for each node.
+pub(super) type Uppers = [u64; 2];
 
 /// Groups side by side.
 #[derive(Debug)]
@@ -50,6 +57,8 @@ struct Run {
 pub(super) struct Across {
     runs: Vec<Run>,
     slots: Vec<Slot>,
+    /// As many, if there are more than [`NARROW`] lanes.
+    uppers: Vec<Uppers>,
     groups: usize,
     /// Where each tree is, and where its leaves are, in the order of trees and outputs.
     leaves: Vec<Placed>,
@@ -78,7 +87,8 @@ impl Across {
         }
         trees.sort_by_key(|(_, steps)| std::cmp::Reverse(steps.len()));
         let nothing = Slot { lanes: [0; TILE], ranks: [STAYS; TILE], lows: [0; TILE], mids: [0; TILE] };
-        let (mut runs, mut slots, mut places) = (Vec::new(), Vec::new(), vec![0_u32; trees.len()]);
+        let (mut runs, mut slots, mut uppers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut places = vec![0_u32; trees.len()];
         for (run, trees) in trees.chunks(SIDE_BY_SIDE * TILE).enumerate() {
             let (groups, first) = (trees.len().div_ceil(TILE), slots.len());
             slots.resize(first + groups * trees[0].1.len(), nothing);
@@ -88,8 +98,18 @@ impl Across {
                 // Trees of one leaf have no steps, and a run of them alone no slots.
                 let slots = slots.get_mut(first + group..).unwrap_or_default();
                 for (slot, step) in slots.iter_mut().step_by(groups).zip(*steps) {
-                    slot.lanes[column] = u8::try_from(step.lane).ok()?;
+                    slot.lanes[column] = step.lane.to_le_bytes()[0];
                     (slot.ranks[column], slot.lows[column], slot.mids[column]) = (step.rank, step.low, step.mid);
+                }
+            }
+            if blocks.lanes() > NARROW {
+                uppers.resize(slots.len(), Uppers::default());
+                for (at, (_, steps)) in trees.iter().enumerate() {
+                    let uppers = uppers.get_mut(first + at / TILE..).unwrap_or_default();
+                    for (upper, step) in uppers.iter_mut().step_by(groups).zip(*steps) {
+                        let bit = |number: u32| u64::from(step.lane >> number & 1) << (at % TILE);
+                        *upper = [upper[0] | bit(8), upper[1] | bit(9)];
+                    }
                 }
             }
             runs.push(Run { groups, end: slots.len() });
@@ -101,7 +121,7 @@ impl Across {
         let leaves = blocks.leaves.iter().map(placed).collect::<Option<_>>()?;
         let takes_turns = blocks.leaves.iter().enumerate().all(|(at, leaves)| leaves.output == at % blocks.outputs)
             && blocks.leaves.len().is_multiple_of(blocks.outputs);
-        Some(Self { runs, slots, groups: trees.len().div_ceil(TILE), leaves, takes_turns })
+        Some(Self { runs, slots, uppers, groups: trees.len().div_ceil(TILE), leaves, takes_turns })
     }
 
     /// Adds the leaves of rows to their sums in `scores`; says how many rows.
@@ -131,20 +151,36 @@ impl Across {
         values: &[S],
         scores: &mut [f64],
     ) {
+        if blocks.lanes() > NARROW {
+            self.go_in::<MOST_LANES, T, S>(how, blocks, columns, rows, values, scores);
+        } else {
+            self.go_in::<NARROW, T, S>(how, blocks, columns, rows, values, scores);
+        }
+    }
+
+    fn go_in<const LANES: usize, T: Number, S: Sum>(
+        &self,
+        how: Instructions,
+        blocks: &Blocks,
+        columns: &Columns,
+        rows: &[T],
+        values: &[S],
+        scores: &mut [f64],
+    ) {
         let (features, outputs) = (blocks.features, blocks.outputs);
         let rows = &rows[..scores.len() / outputs * features];
         let (mut rows, mut scores) =
             (rows.chunks_exact(TOGETHER * features), scores.chunks_exact_mut(TOGETHER * outputs));
         for (rows, scores) in rows.by_ref().zip(scores.by_ref()) {
-            self.go_together::<TOGETHER, T, S>(how, blocks, columns, rows, values, scores);
+            self.go_together::<TOGETHER, LANES, T, S>(how, blocks, columns, rows, values, scores);
         }
         let rows = rows.remainder().chunks_exact(features);
         for (row, scores) in rows.zip(scores.into_remainder().chunks_exact_mut(outputs)) {
-            self.go_together::<1, T, S>(how, blocks, columns, row, values, scores);
+            self.go_together::<1, LANES, T, S>(how, blocks, columns, row, values, scores);
         }
     }
 
-    fn go_together<const ROWS: usize, T: Number, S: Sum>(
+    fn go_together<const ROWS: usize, const LANES: usize, T: Number, S: Sum>(
         &self,
         how: Instructions,
         blocks: &Blocks,
@@ -156,7 +192,7 @@ impl Across {
         let ranker = T::ranker(blocks, columns);
         let mut stands: SmallVec<[[u8; TILE]; FEW_GROUPS]> = SmallVec::new();
         stands.resize(self.groups * ROWS, [0; TILE]);
-        let mut bytes = [Row([0; MOST_LANES]); ROWS];
+        let mut bytes = [Row([0; LANES]); ROWS];
         for (row, bytes) in rows.chunks_exact(blocks.features).zip(&mut bytes) {
             T::rank_row(how, ranker, row, &mut bytes.0);
         }
@@ -164,7 +200,8 @@ impl Across {
         for Run { groups, end } in &self.runs {
             for (number, row) in bytes.iter().enumerate() {
                 let stands = &mut stands[number * self.groups + first..][..*groups];
-                how.go_across(&self.slots[start..*end], blocks.lanes(), row, stands);
+                let uppers = self.uppers.get(start..*end).unwrap_or_default();
+                how.go_across((&self.slots[start..*end], uppers), blocks.lanes(), &row.0, stands);
             }
             (start, first) = (*end, first + groups);
         }

@@ -160,6 +160,19 @@ impl Blocks {
         self.parts.len()
     }
 
+    /// Whether the bytes of a row are its ranks: of each column those of one lane, and no categories.
+    pub(super) fn has_a_lane_for_each(&self, columns: &Columns) -> bool {
+        self.parts.len() + columns.zeros() == columns.len() && self.parts.iter().all(|(_, part)| *part == 0)
+    }
+
+    /// The bytes of the first row.
+    pub(super) fn rank_row(&self, how: Instructions, columns: &Columns, rows: Rows<'_>, bytes: &mut [u8]) {
+        match rows {
+            Rows::Floats(rows) => f32::rank_row(how, self.singles(columns), &rows[..self.features], bytes),
+            Rows::Doubles(rows) => f64::rank_row(how, self.doubles(columns), &rows[..self.features], bytes),
+        }
+    }
+
     /// What of rows splits by sets of categories look at.
     pub(super) fn members(&self) -> Option<&Members> {
         self.members.as_ref()

@@ -3,7 +3,7 @@
 
 use std::ops::AddAssign;
 
-use super::across::{MOST_LANES, Row, SIDE_BY_SIDE, Slot};
+use super::across::{MOST_LANES, NARROW, SIDE_BY_SIDE, Slot, Uppers};
 use super::blocks::{Blocks, Step};
 use super::columns::Columns;
 use super::contributions::{self, FEW, MANY, Points, Scratch, Table};
@@ -102,7 +102,7 @@ impl Instructions {
         match self.0 {
             Set::Baseline => 0,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 | Set::Avx512 => MOST_LANES / 2,
+            Set::Avx2 | Set::Avx512 => NARROW / 2,
             #[cfg(target_arch = "x86_64")]
             Set::Vbmi => MOST_LANES,
         }
@@ -110,7 +110,13 @@ impl Instructions {
 
     /// Where a row of so many bytes stands in groups of 64 trees, up to [`SIDE_BY_SIDE`], after `slots` of them.
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "no row goes this way"))]
-    pub(super) fn go_across(self, slots: &[Slot], lanes: usize, row: &Row, stands: &mut [[u8; TILE]]) {
+    pub(super) fn go_across(
+        self,
+        (slots, uppers): (&[Slot], &[Uppers]),
+        lanes: usize,
+        row: &[u8],
+        stands: &mut [[u8; TILE]],
+    ) {
         #[cfg(target_arch = "x86_64")]
         match (self.0, stands.len()) {
             (Set::Baseline, _) => {}
@@ -126,10 +132,10 @@ impl Instructions {
             // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ, VL and VBMI.
             (Set::Vbmi, groups) => unsafe {
                 match groups {
-                    1 => avx512::go_across::<1>(slots, lanes, row, stands),
-                    2 => avx512::go_across::<2>(slots, lanes, row, stands),
-                    3 => avx512::go_across::<3>(slots, lanes, row, stands),
-                    _ => avx512::go_across::<SIDE_BY_SIDE>(slots, lanes, row, stands),
+                    1 => avx512::go_across::<1>(slots, uppers, lanes, row, stands),
+                    2 => avx512::go_across::<2>(slots, uppers, lanes, row, stands),
+                    3 => avx512::go_across::<3>(slots, uppers, lanes, row, stands),
+                    _ => avx512::go_across::<SIDE_BY_SIDE>(slots, uppers, lanes, row, stands),
                 }
             },
         }
@@ -223,11 +229,17 @@ macro_rules! number {
                 number_of: (usize, usize),
                 words: &mut [[u16; TILE]],
             ) {
-                chosen!(how, plain::$tile, avx2::$tile, avx512::$tile, (ranker, rows, lanes, number_of, words));
+                chosen!(
+                    how,
+                    plain::$tile,
+                    avx2::ranks::$tile,
+                    avx512::ranks::$tile,
+                    (ranker, rows, lanes, number_of, words)
+                );
             }
 
             fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]) {
-                chosen!(how, plain::$row, avx2::$row, avx512::$row, (ranker, row, bytes));
+                chosen!(how, plain::$row, avx2::ranks::$row, avx512::ranks::$row, (ranker, row, bytes));
             }
         }
     };

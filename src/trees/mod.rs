@@ -4,6 +4,7 @@
 //! a tree look at a whole block of rows (`blocks`). Every way adds the same float64 leaves in the order of the trees:
 //! answers are equal to the last bit, whatever rows are beside a row and whatever the processor knows.
 
+mod abreast;
 mod across;
 mod blocks;
 mod catboost;
@@ -22,6 +23,7 @@ mod link;
 mod members;
 mod model;
 mod native;
+mod ranking;
 mod rows;
 mod search;
 mod sets;
@@ -36,7 +38,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use smallvec::{SmallVec, smallvec};
 
 use crate::error::{Error, ErrorKind, Result};
-use across::Across;
+use across::{Across, NARROW};
 use blocks::{Blocks, MOST_LEAVES, MOST_ROWS};
 use columns::{Columns, Thresholds};
 use contributions::Collected;
@@ -64,6 +66,8 @@ pub use xgboost::{explain_xgboost, read_xgboost};
 const ZERO: f64 = 1e-35_f32 as f64;
 /// From this many rows on a block is faster than trees at once, row by row.
 const FEWEST: usize = 48;
+/// The same of wide tables: ranks take most of the time, and less in a block.
+const FEWEST_WIDE: usize = 24;
 /// Rows that walk, if there are few at a time, before blocks are made: about what their making takes.
 const PATIENCE: usize = 100;
 /// The same for tops of large trees: nodes that are looked at for them in the time that they spare a row, about.
@@ -441,6 +445,9 @@ impl Ensemble {
                 Some(batches) if left >= batches.fewest => batches.blocks.add(batches.how, &self.columns, rows, scores),
                 Some(batches) => match batches.across() {
                     Some(across) => across.add(batches.how, &batches.blocks, &self.columns, rows, scores),
+                    None if batches.ranks_rows(&self.columns) => {
+                        self.add_walk_by_lanes(batches.how, &batches.blocks, rows, &mut scores[..self.outputs])
+                    }
                     None => self.add_walks(rows, batches.blocks.members(), scores),
                 },
                 None => match self.deep_for(left) {
@@ -537,7 +544,8 @@ impl Ensemble {
         let make = || {
             let blocks =
                 Blocks::new(&self.forest, &self.columns, self.features, &self.sums.start, self.sums.are_single)?;
-            let mut batches = Batches { blocks, how: Instructions::best(), across: OnceLock::new(), fewest: FEWEST };
+            let fewest = if blocks.lanes() > NARROW { FEWEST_WIDE } else { FEWEST };
+            let mut batches = Batches { blocks, how: Instructions::best(), across: OnceLock::new(), fewest };
             if !batches.goes_across() {
                 let walk = self.forest.len().max(1) * (self.forest.mean_depth() + MORE_STEPS) * STEP_OF_WALK;
                 let fills = batches.blocks.members().map_or(0, |members| members.fills().len());
@@ -580,6 +588,16 @@ impl Ensemble {
             Rows::Doubles(rows) => members.starts(&self.columns, rows),
         };
         self.add_row(&ranks, Some((&starts, members.bits())), scores);
+    }
+
+    /// Adds the leaves of the first row, whose bytes are its ranks; says that it is one row.
+    fn add_walk_by_lanes(&self, how: Instructions, blocks: &Blocks, rows: Rows<'_>, scores: &mut [f64]) -> usize {
+        let mut bytes: SmallVec<[u8; NARROW]> = smallvec![0; blocks.lanes()];
+        blocks.rank_row(how, &self.columns, rows, &mut bytes);
+        let zeros = std::iter::repeat_n(0, self.columns.zeros());
+        let ranks: SmallVec<[u16; NARROW]> = zeros.chain(bytes.iter().copied().map(u16::from)).collect();
+        self.add_row(&ranks, None, scores);
+        1
     }
 
     /// The ranks of rows, as many as there are to be.
@@ -667,6 +685,11 @@ impl Batches {
         self.blocks.lanes() <= self.how.most_lanes_across()
             && !self.blocks.ends.is_empty()
             && self.blocks.members().is_none()
+    }
+
+    /// Whether a row's bytes are the ranks that walks need, and vectors make them sooner.
+    fn ranks_rows(&self, columns: &Columns) -> bool {
+        self.how.most_lanes_across() > 0 && self.blocks.has_a_lane_for_each(columns)
     }
 
     fn across(&self) -> Option<&Across> {

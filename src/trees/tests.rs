@@ -211,6 +211,9 @@ fn every_kernel_gives_the_same_bits() {
         (700, 1, 1, 2, false, 10),
         (20_000, 3, 2, 1, false, 200),
         (60, 30, 5_000, 1, false, 50),
+        // More lanes than 256, and than 512.
+        (45, 30, 200, 1, false, 20),
+        (60, 30, 900, 2, false, 20),
     ];
     for (number, (trees, most, features, outputs, has_sets, kinds)) in cases.into_iter().enumerate() {
         let mut random = Random(number as u64);
@@ -339,6 +342,12 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
                 let columns = &ensemble.columns;
                 let way = format!("blocks with {}", how.name());
                 check(&way, size, &mut |rows, scores| blocks.add(how, columns, rows, scores));
+                if blocks.has_a_lane_for_each(columns) && size <= 70 {
+                    let way = format!("walks by lanes with {}", how.name());
+                    check(&way, size, &mut |rows, scores| {
+                        ensemble.add_walk_by_lanes(how, blocks, rows, &mut scores[..outputs])
+                    });
+                }
                 let Some(across) = across.iter().find(|(own, _)| *own == how && size < count) else { continue };
                 let (across, way) = (&across.1, format!("across with {}", how.name()));
                 check(&way, size, &mut |rows, scores| across.add(how, blocks, columns, rows, scores));

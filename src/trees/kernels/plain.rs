@@ -1,8 +1,10 @@
 //! Plain Rust, of which the compiler makes vectors of SSE2 or NEON.
 
+use crate::trees::abreast::Group;
 use crate::trees::blocks::Step;
 use crate::trees::members::Word;
-use crate::trees::search::{Block, TILE, Tile, ranking};
+use crate::trees::ranking::ranking;
+use crate::trees::search::{Block, Kind, Real, Singles, TILE, TURNED, Tile, WIDTH};
 
 /// How many of a block a number is beyond.
 #[inline]
@@ -10,14 +12,42 @@ fn count<T: Copy + PartialOrd>(block: &Block<T>, value: T) -> u32 {
     block.0.iter().map(|threshold| u32::from(*threshold < value)).sum()
 }
 
-/// There are no shuffles.
+/// The bytes of sixteen numbers: each is compared with those of `blocks` in its place.
 #[inline]
-fn descend_thresholds(_heap: &[f32], _depth: u32, _values: &[f32; TILE], _ranks: &mut [u32; TILE]) -> bool {
-    false
+fn abreast<T: Real>(group: &Group, blocks: &[Block<T>], near_zero: T, values: &[T; WIDTH]) -> [u8; WIDTH] {
+    let (near_zero, values): (f64, _) = (near_zero.into(), values.map(Into::<f64>::into));
+    std::array::from_fn(|at| {
+        let rank = blocks.iter().map(|block| u32::from(block.0[at].into() < values[at])).sum();
+        group.kind(at).settle_byte(rank, values[at].abs() <= near_zero, values[at].is_nan())
+    })
 }
 
-ranking!(rank_singles, rank_single, f32, count, descend_thresholds, #[inline(never)]);
-ranking!(rank_doubles, rank_double, f64, count, descend_thresholds, #[inline(never)]);
+/// There are no shuffles, so that nothing is to be turned.
+#[inline]
+fn turn<T>(_rows: &[T], _width: usize, _first: usize, _columns: &mut [Singles; TURNED]) -> u16 {
+    u16::MAX
+}
+
+/// Nor fetched.
+#[inline]
+fn fetch_row<T>(_row: &[T]) {}
+
+/// No column was turned.
+#[inline]
+fn descend_thresholds(_heap: &[f32], _depth: u32, _values: &Singles, _ranks: &mut [u32; TILE]) {}
+
+/// Nor ranked.
+#[inline]
+fn settle(_kind: Kind, _near_zero: f32, _values: &Singles, _ranks: &[u32; TILE], _bytes: &mut Tile) {}
+
+ranking!(
+    rank_singles, rank_single, f32, count, (turn, descend_thresholds, settle), (fetch_row, abreast),
+    #[inline(never)]
+);
+ranking!(
+    rank_doubles, rank_double, f64, count, (turn, descend_thresholds, settle), (fetch_row, abreast),
+    #[inline(never)]
+);
 
 /// Where the rows of a block stand after the steps of a tree.
 #[inline(never)]
