@@ -163,10 +163,14 @@ fn rows(
     name: &str,
     facts: &ModelFacts,
 ) -> Result<std::result::Result<Box<dyn Engine>, String>> {
-    Ok(match NativeEngine::unknown(facts) {
-        Some(unknown) => Err(unknown),
-        None => NativeEngine::of_graph(&content(source, name)?, facts, name).map(|engine| Box::new(engine) as _),
-    })
+    if let Some(unknown) = NativeEngine::unknown(facts) {
+        return Ok(Err(unknown));
+    }
+    let source = match source {
+        ModelSource::Bytes(bytes) => onnx::Source::Bytes(bytes),
+        ModelSource::File(path) => onnx::Source::File(File::open(path).map_err(|error| unreadable(name, &error))?),
+    };
+    Ok(NativeEngine::of_graph(&source, facts, name).map(|engine| Box::new(engine) as _))
 }
 
 fn network(

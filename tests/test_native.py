@@ -234,6 +234,81 @@ def test_answers_are_those_of_onnxruntime(seed: int, make: Any, assert_same: Any
             assert_same(one[name], answer[at : at + 1])
 
 
+def apart(items: list[Any], order: Array) -> list[Any]:
+    return [items[at] for at in order]
+
+
+@pytest.mark.parametrize("kind", ["weights", "nodes", "numbers", "late"])
+def test_lists_may_be_in_another_order(kind: str, tmp_path: Path, assert_same: Any) -> None:
+    """All converters have one tree after the other, its nodes from 0 on, and weights as they have nodes."""
+    random = np.random.default_rng(5)
+    lists = trees(random, [0, 1], positive=False, width=2)
+    other = {name: list(items) for name, items in lists.items()}
+    if kind == "weights":
+        order = random.permutation(len(lists["weights"]))
+        other |= {name: apart(lists[name], order) for name in ("treeids", "nodeids", "ids", "weights")}
+    if kind == "nodes":
+        # The root of each tree first, and trees in their order: sums are to be the same bits.
+        by_number = np.lexsort((lists["nodes_treeids"], lists["nodes_nodeids"]))
+        other |= {name: apart(items, by_number) for name, items in lists.items() if name.startswith("nodes_")}
+    if kind == "numbers":
+        numbers = {at: int(number) for at, number in enumerate(random.permutation(200) - 100)}
+        named = ("nodeids", "nodes_nodeids", "nodes_truenodeids", "nodes_falsenodeids")
+        other |= {name: [numbers[at] for at in lists[name]] for name in named}
+    x = rows(random, 50)
+    answers = []
+    for content in (lists, other):
+        node = ensemble("TreeEnsembleRegressor", content, ["y"], n_targets=2)
+        if kind == "late" and content is other:
+            # What no writer does: the operator, and names, behind the lists.
+            node.attribute.sort(key=lambda attribute: attribute.name, reverse=True)
+        graph_ = graph([node], [value("x", shape=("N", FEATURES))], [value("y", shape=("N", 2))])
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model_bytes(graph_))
+        for source in (path, path.read_bytes()):
+            answers.append(glowplug.load(source, engine="native").predict(x))
+    for answer in answers[1:]:
+        assert_same(answer, answers[0])
+
+
+PEAK = """
+import sys, glowplug
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:")) * 1024
+before = peak()
+model = glowplug.load(sys.argv[1], engine="native")
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_loading_takes_about_the_memory_of_the_file(tmp_path: Path) -> None:
+    """Tables of a tree ensemble's lists would take several times the file."""
+    depth, count = 10, 100
+    splits, random = 2**depth - 1, np.random.default_rng(0)
+    nodes = np.arange(2 * splits + 1)
+    is_split = nodes < splits
+    every = {
+        "nodeids": nodes, "featureids": nodes % FEATURES * is_split, "truenodeids": (2 * nodes + 1) * is_split,
+        "falsenodeids": (2 * nodes + 2) * is_split, "hitrates": np.ones(len(nodes)),
+        "missing_value_tracks_true": nodes * 0,
+    }  # fmt: skip
+    lists = {f"nodes_{name}": np.tile(items, count).tolist() for name, items in every.items()}
+    lists["nodes_treeids"] = np.repeat(range(count), len(nodes)).tolist()
+    lists["nodes_values"] = random.normal(size=len(nodes) * count).tolist()
+    lists["nodes_modes"] = np.where(is_split, "BRANCH_LEQ", "LEAF").tolist() * count
+    leaves = nodes[~is_split]
+    lists["nodeids"] = np.tile(leaves, count).tolist()
+    lists["treeids"] = np.repeat(range(count), len(leaves)).tolist()
+    lists["ids"] = [0] * (len(leaves) * count)
+    lists["weights"] = random.normal(size=len(leaves) * count).tolist()
+    node = ensemble("TreeEnsembleRegressor", lists, ["y"])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model_bytes(graph([node], [value("x", shape=("N", FEATURES))], [value("y", shape=("N", 1))])))
+    grown = int(subprocess.check_output([sys.executable, "-c", PEAK, str(path)], text=True))
+    assert grown < 1.5 * path.stat().st_size
+
+
 UNKNOWN: dict[str, Callable[[], bytes]] = {
     "the operator Erf is not known": lambda: of_one("Erf"),
     "no operator of ai.onnx.ml": lambda: of_one("Identity"),

@@ -1,4 +1,4 @@
-//! The whole main graph of a small model in memory, attributes and all: what an engine of our own needs to run it.
+//! The main graph of a model, attributes and all: what an engine of our own needs to run it.
 //!
 //! Field numbers are those of `onnx/onnx.proto`. Whatever is not as expected gives `None`: the file then goes to
 //! ONNX Runtime, which says what is wrong with it.
@@ -6,6 +6,8 @@
 pub(super) mod tensor;
 
 pub use tensor::{Array, FullConstant};
+
+use super::lists::List;
 
 /// A graph whose texts are borrowed from the file.
 #[derive(Debug, Default)]
@@ -50,6 +52,8 @@ pub enum Data<'a> {
     Floats(Vec<f32>),
     /// Texts.
     Texts(Vec<&'a str>),
+    /// A list that is left in the file.
+    Stored(List),
     /// A tensor.
     Tensor(FullConstant<'a>),
     /// A graph, or nothing.
@@ -76,17 +80,6 @@ pub enum FullDim<'a> {
     Name(&'a str),
     /// Any size.
     Unknown,
-}
-
-/// Reads the main graph of a model.
-pub fn decode(bytes: &[u8]) -> Option<FullGraph<'_>> {
-    let mut graph = None;
-    for field in fields(bytes) {
-        if let Field { number: 7, content: Content::Bytes(bytes) } = field? {
-            graph = Some(decode_graph(bytes)?);
-        }
-    }
-    graph
 }
 
 impl<'a> FullNode<'a> {
@@ -185,7 +178,8 @@ fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
+#[inline]
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;
@@ -200,22 +194,6 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
-}
-
-fn decode_graph(bytes: &[u8]) -> Option<FullGraph<'_>> {
-    let mut graph = FullGraph::default();
-    for field in fields(bytes) {
-        match field? {
-            Field { number: 1, content: Content::Bytes(bytes) } => graph.nodes.push(decode_node(bytes)?),
-            Field { number: 5, content: Content::Bytes(bytes) } => graph.constants.push(tensor::decode(bytes)?),
-            // A sparse initializer.
-            Field { number: 15, .. } => return None,
-            Field { number: 11, content: Content::Bytes(bytes) } => graph.inputs.push(decode_port(bytes)?),
-            Field { number: 12, content: Content::Bytes(bytes) } => graph.outputs.push(decode_port(bytes)?),
-            _ => {}
-        }
-    }
-    Some(graph)
 }
 
 fn add_floats(bytes: &[u8], floats: &mut Vec<f32>) -> Option<()> {

@@ -1,15 +1,31 @@
-//! The main graph of a model with its weights left in the file: they are read once, straight into the order of the kernels.
+//! The main graph of a model with its weights left in the file: they are read once, straight into the order of the kernels, or
+//! into that of the trees.
 
 use std::io::{Read, Seek};
 use std::ops::Range;
 
-use super::decode::{FullGraph, decode_node, decode_port, tensor};
+use super::decode::{Data, FullGraph, decode_node, decode_port, tensor};
+use super::lists::{List, begins};
 use super::wire::{Content, Malformed, Walker, length_of};
 
 /// Bytes of a tensor that are worth leaving in the file.
 const LARGE: u64 = 1024;
-/// Bytes of one node or port, at most; what is larger holds weights of its own.
+/// Bytes of one node or port, at most, where tensors are left; what is larger holds weights of its own.
 const MOST_BYTES: u64 = 1 << 20;
+/// Operators with long lists, and what the names of those begin with.
+const OPERATORS: [&[u8]; 2] = [b"TreeEnsembleClassifier", b"TreeEnsembleRegressor"];
+const LISTS: [&[u8]; 3] = [b"nodes_", b"class_", b"target_"];
+/// Bytes of the longest of those names, at most.
+const LONGEST_NAME: u64 = 64;
+
+/// What is left in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Large constants.
+    Tensors,
+    /// The lists of tree ensembles.
+    Lists,
+}
 
 /// A float32 tensor whose elements were left in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,28 +38,37 @@ pub struct Stored<'a> {
     pub range: Range<u64>,
 }
 
-/// The messages of a graph, without large tensors.
+/// The messages of a graph, without what is left in the file.
 #[derive(Debug, Default)]
 pub struct Outline {
-    nodes: Vec<Vec<u8>>,
+    nodes: Vec<Node>,
     constants: Vec<(Vec<u8>, Option<Range<u64>>)>,
     inputs: Vec<Vec<u8>>,
     outputs: Vec<Vec<u8>>,
 }
 
+/// A node without lists, and those by their names.
+#[derive(Debug, Default)]
+struct Node {
+    message: Vec<u8>,
+    lists: Vec<(String, List)>,
+}
+
 impl Outline {
     /// Reads a model. Nothing comes back if it is not as expected.
-    pub fn read(mut source: impl Read + Seek) -> Option<Self> {
+    pub fn read(mut source: impl Read + Seek, leave: Leave) -> Option<Self> {
         let length = length_of(&mut source).ok()?;
         let mut walker = Walker::new(source);
-        read(&mut walker, length).ok()?
+        read(&mut walker, length, leave).ok()?
     }
 
     /// The graph without its large tensors, and those. Texts are borrowed.
     pub fn graph(&self) -> Option<(FullGraph<'_>, Vec<Stored<'_>>)> {
         let (mut graph, mut stored) = (FullGraph::default(), Vec::new());
-        for bytes in &self.nodes {
-            graph.nodes.push(decode_node(bytes)?);
+        for Node { message, lists } in &self.nodes {
+            let mut node = decode_node(message)?;
+            node.attributes.extend(lists.iter().map(|(name, list)| (name.as_str(), Data::Stored(list.clone()))));
+            graph.nodes.push(node);
         }
         for (bytes, range) in &self.constants {
             match range {
@@ -66,14 +91,14 @@ impl Outline {
 }
 
 /// `None` for what is well formed but not known here.
-fn read(walker: &mut Walker<impl Read + Seek>, end: u64) -> Result<Option<Outline>, Malformed> {
+fn read(walker: &mut Walker<impl Read + Seek>, end: u64, leave: Leave) -> Result<Option<Outline>, Malformed> {
     let mut found = None;
     while let Some(field) = walker.field(end)? {
         let Content::Until(stop) = field.content else { continue };
         if field.number == 7 {
             // Protobuf would merge two graphs.
             let None = found else { return Ok(None) };
-            found = graph(walker, stop)?;
+            found = graph(walker, stop, leave)?;
             if found.is_none() {
                 return Ok(None);
             }
@@ -83,12 +108,21 @@ fn read(walker: &mut Walker<impl Read + Seek>, end: u64) -> Result<Option<Outlin
     Ok(found)
 }
 
-fn graph(walker: &mut Walker<impl Read + Seek>, end: u64) -> Result<Option<Outline>, Malformed> {
+fn graph(walker: &mut Walker<impl Read + Seek>, end: u64, leave: Leave) -> Result<Option<Outline>, Malformed> {
     let mut outline = Outline::default();
     while let Some(field) = walker.field(end)? {
         let Content::Until(stop) = field.content else { continue };
+        let is_large = leave == Leave::Tensors && stop.saturating_sub(walker.position()) > MOST_BYTES;
         let list = match field.number {
-            1 => &mut outline.nodes,
+            1 if is_large => return Ok(None),
+            1 => {
+                outline.nodes.push(node(walker, stop, leave)?);
+                continue;
+            }
+            5 if leave == Leave::Lists => {
+                outline.constants.push((walker.bytes(stop)?, None));
+                continue;
+            }
             5 => {
                 match constant(walker, stop)? {
                     Some(constant) => outline.constants.push(constant),
@@ -105,12 +139,56 @@ fn graph(walker: &mut Walker<impl Read + Seek>, end: u64) -> Result<Option<Outli
                 continue;
             }
         };
-        if stop.saturating_sub(walker.position()) > MOST_BYTES {
+        if is_large {
             return Ok(None);
         }
         list.push(walker.bytes(stop)?);
     }
     Ok(Some(outline))
+}
+
+/// A node; lists are left in the file if its operator comes before them, as all writers have it.
+fn node(walker: &mut Walker<impl Read + Seek>, end: u64, leave: Leave) -> Result<Node, Malformed> {
+    let mut node = Node::default();
+    if leave == Leave::Tensors {
+        node.message = walker.bytes(end)?;
+        return Ok(node);
+    }
+    let mut has_lists = false;
+    while let Some(field) = walker.field(end)? {
+        let Content::Until(stop) = field.content else { continue };
+        if field.number == 5 && has_lists {
+            attribute(walker, stop, &mut node)?;
+            continue;
+        }
+        let bytes = walker.bytes(stop)?;
+        has_lists |= field.number == 4 && OPERATORS.contains(&bytes.as_slice());
+        put_field(&mut node.message, field.number, &[&bytes]);
+    }
+    Ok(node)
+}
+
+/// An attribute of a node; its list is left in the file if it follows its name, as all writers have it.
+fn attribute(walker: &mut Walker<impl Read + Seek>, end: u64, node: &mut Node) -> Result<(), Malformed> {
+    let mut before = Vec::new();
+    if walker.next_byte(end) == Some(1 << 3 | 2)
+        && let Some(field) = walker.field(end)?
+        && let Content::Until(stop) = field.content
+    {
+        let is_short = stop.saturating_sub(walker.position()) <= LONGEST_NAME;
+        let name = walker.bytes(stop)?;
+        if is_short
+            && LISTS.iter().any(|list| name.starts_with(list))
+            && walker.next_byte(end).is_some_and(begins)
+            && let Ok(name) = str::from_utf8(&name)
+        {
+            node.lists.push((name.to_owned(), List(stop..end)));
+            return walker.skip_to(end);
+        }
+        put_field(&mut before, 1, &[&name]);
+    }
+    put_field(&mut node.message, 5, &[&before, &walker.bytes(end)?]);
+    Ok(())
 }
 
 /// A tensor's message without its large data, and where that is.
@@ -140,13 +218,20 @@ fn constant(
                 if stop - start > MOST_BYTES {
                     return Ok(None);
                 }
-                put_varint(&mut message, field.number << 3 | 2);
-                put_varint(&mut message, stop - start);
-                message.extend(walker.bytes(stop)?);
+                put_field(&mut message, field.number, &[&walker.bytes(stop)?]);
             }
         }
     }
     Ok(Some((message, stored)))
+}
+
+/// Adds a field of bytes, which come in parts.
+fn put_field(message: &mut Vec<u8>, number: u64, parts: &[&[u8]]) {
+    put_varint(message, number << 3 | 2);
+    put_varint(message, parts.iter().map(|part| part.len() as u64).sum());
+    for part in parts {
+        message.extend_from_slice(part);
+    }
 }
 
 fn put_varint(message: &mut Vec<u8>, mut value: u64) {
@@ -160,6 +245,7 @@ fn put_varint(message: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::Source;
     use std::io::Cursor;
 
     /// A field of bytes.
@@ -183,13 +269,42 @@ mod tests {
             let graph =
                 [field(1, &node), field(5, &tensor(b"few", 3, number)), field(5, &tensor(b"many", 900, number))];
             let model = [vec![8, 8], field(7, &graph.concat())].concat();
-            let outline = Outline::read(Cursor::new(&model)).unwrap();
+            let outline = Outline::read(Cursor::new(&model), Leave::Tensors).unwrap();
             let (graph, stored) = outline.graph().unwrap();
             assert_eq!((graph.nodes[0].operator, &graph.nodes[0].inputs[..]), ("Relu", &["x"][..]));
             assert_eq!((graph.constants[0].name, graph.constants[0].floats()), ("few", Some(&[0.0; 3][..])));
             let range = model.len() as u64 - 3600..model.len() as u64;
             assert_eq!(stored, [Stored { name: "many", dims: vec![900], range }]);
             assert_eq!(graph.constants.len(), 1);
+        }
+    }
+
+    #[test]
+    fn lists_of_trees_stay_in_the_file() {
+        let list = |name: &[u8]| [field(1, name), vec![8 << 3, 5, 8 << 3, 6]].concat();
+        let late = [vec![8 << 3, 5, 8 << 3, 6], field(1, b"nodes_nodeids")].concat();
+        let operator = field(4, b"TreeEnsembleRegressor");
+        // (node, whether its list is left, and its name)
+        let cases = [
+            ([&operator[..], &field(5, &list(b"nodes_nodeids"))].concat(), true, "nodes_nodeids"),
+            ([&operator[..], &field(5, &list(b"base_values"))].concat(), false, "base_values"),
+            ([&operator[..], &field(5, &late)].concat(), false, "nodes_nodeids"),
+            ([&field(5, &list(b"nodes_nodeids"))[..], &operator].concat(), false, "nodes_nodeids"),
+            ([field(4, b"Scaler"), field(5, &list(b"nodes_nodeids"))].concat(), false, "nodes_nodeids"),
+        ];
+        for (node, is_left, name) in cases {
+            let model = field(7, &field(1, &node));
+            let source = Source::Bytes(&model);
+            let outline = source.outline(Leave::Lists).unwrap();
+            let (graph, _) = outline.graph().unwrap();
+            let found = match graph.nodes[0].get(name) {
+                Some(Data::Stored(list)) if is_left => {
+                    let mut list = list.read(&source);
+                    std::iter::from_fn(|| list.int()).collect()
+                }
+                _ => graph.nodes[0].ints(name).unwrap().to_vec(),
+            };
+            assert_eq!(found, [5, 6], "{node:?}");
         }
     }
 
@@ -201,7 +316,7 @@ mod tests {
         let elsewhere = [many.clone(), vec![14 << 3, 1]].concat();
         let twice = [many, field(4, &[0; 4])].concat();
         for tensor in [other_count, of_doubles, elsewhere, twice] {
-            let outline = Outline::read(Cursor::new(&field(7, &field(5, &tensor)))).unwrap();
+            let outline = Outline::read(Cursor::new(&field(7, &field(5, &tensor))), Leave::Tensors).unwrap();
             assert!(outline.graph().is_none(), "{tensor:?}");
         }
     }
@@ -219,7 +334,7 @@ mod tests {
             field(7, b"\xff"),
         ];
         for case in cases {
-            assert!(Outline::read(Cursor::new(&case)).is_none(), "{case:?}");
+            assert!(Outline::read(Cursor::new(&case), Leave::Tensors).is_none(), "{case:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A full decoder would copy every weight; this one seeks over them, so a scan of a model costs what its structure costs.
 
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
 /// Where and how the bytes stop being a protobuf message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,11 @@ impl<R: Read + Seek> Walker<R> {
             }
         }
         self.malformed("a number of more than 64 bits".to_owned())
+    }
+
+    /// The byte that comes next, if there is one before `end`.
+    pub(crate) fn next_byte(&mut self, end: u64) -> Option<u8> {
+        if self.position < end { self.inner.fill_buf().ok()?.first().copied() } else { None }
     }
 
     pub(crate) fn position(&self) -> u64 {

@@ -5,8 +5,6 @@
 //! a column of its own, in which a missing number has the rank that goes where the rule says. Columns have ranks of
 //! 16 bits, as nodes are to be small; a feature with more thresholds has several columns for a rule, one after the other.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 
 use super::search::Kind;
@@ -23,70 +21,78 @@ const TRUNCATED: f64 = (-1_f64).next_up();
 /// The rank beyond all thresholds of a feature.
 const BEYOND: u32 = u32::MAX;
 
-/// One threshold of a feature under one rule. Each set of categories is one as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+/// Thresholds that are remembered, at most: more than most models have, since forests as well split by few numbers again and again.
+const MOST_REMEMBERED: usize = 1 << 16;
+
+/// Collects the thresholds of all trees. One that comes again mostly has the number it had before.
+///
+/// A table that is sure to find each takes twice the memory of what it finds, and more while it grows: where all numbers are
+/// different, that was most of what loading took. Here it is bounded, and what comes twice is only a little more to sort.
+#[derive(Debug, Default)]
+pub(super) struct Thresholds {
+    /// Of ranks, in an order of their features and then of themselves.
+    keys: Vec<Key>,
+    /// Sets of categories, with their features.
+    sets: Vec<(u32, Rule, u32)>,
+    /// Of all numbers.
+    rules: Vec<Rule>,
+    /// Those met last, by a hash.
+    remembered: Vec<Option<Met>>,
+}
+
+/// A threshold that was met before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Met {
     feature: u32,
     rule: Rule,
     threshold: u64,
+    number: u32,
 }
 
-/// Hashes a few numbers by multiplying: most of the time of collecting thresholds went to the usual hash. It begins with a
-/// random number, so that no file can be made to have many thresholds of one hash.
-#[derive(Debug, Clone)]
-pub(super) struct Multiply(u64);
+/// A feature, a threshold in the order of whole numbers, and the number that both have: 32, 64 and 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u128);
 
-impl Default for Multiply {
-    fn default() -> Self {
-        Self(RandomState::new().hash_one(0))
-    }
-}
-
-impl BuildHasher for Multiply {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Hasher for Multiply {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, bytes) = bytes.as_chunks();
-        for word in words {
-            self.write_u64(u64::from_le_bytes(*word));
-        }
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, value: u32) {
-        self.write_u64(u64::from(value));
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "halves")]
-    fn write_u64(&mut self, value: u64) {
+impl Met {
+    /// Where it is among so many, a power of two.
+    #[allow(clippy::cast_possible_truncation, reason = "the highest bits")]
+    fn slot(&self, count: usize) -> usize {
+        let rule = match self.rule {
+            Rule::MissingIsZero => 0,
+            Rule::ZeroLeft => 1,
+            Rule::ZeroRight => 2,
+            Rule::MissingLeft => 3,
+            Rule::MissingRight => 4,
+            Rule::Categories(set) | Rule::CategoriesOrMissing(set) => u64::from(set) + 5,
+        };
         // An odd number with about as many ones as zeros: the golden ratio's.
-        let product = u128::from(self.0 ^ value) * 0x9E37_79B9_7F4A_7C15;
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
-
-    #[allow(clippy::cast_sign_loss, reason = "which variant")]
-    fn write_isize(&mut self, value: isize) {
-        self.write_u64(value as u64);
+        let mixed = (u64::from(self.feature) << 32 ^ rule << 8 ^ self.threshold).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((mixed ^ mixed >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - count.trailing_zeros())) as usize
     }
 }
 
-/// Collects the thresholds of all trees, each once.
-#[derive(Debug, Default)]
-pub(super) struct Thresholds {
-    numbers: HashMap<Key, u32, Multiply>,
-    keys: Vec<Key>,
+impl Key {
+    fn new(feature: u32, threshold: f64, number: u32) -> Self {
+        let bits = threshold.to_bits();
+        let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+        Self(u128::from(feature) << 96 | u128::from(ordered) << 32 | u128::from(number))
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "the highest 32 bits")]
+    fn feature(self) -> u32 {
+        (self.0 >> 96) as u32
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "64 bits in between")]
+    fn threshold(self) -> f64 {
+        let ordered = (self.0 >> 32) as u64;
+        f64::from_bits(if ordered >> 63 == 1 { ordered ^ 1 << 63 } else { !ordered })
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "the lowest 32 bits")]
+    fn number(self) -> usize {
+        (self.0 as u32) as usize
+    }
 }
 
 /// Where a node looks, and the largest rank that goes left.
@@ -121,32 +127,56 @@ pub(super) struct Columns {
 }
 
 impl Thresholds {
-    /// The number of this threshold, by which [`Self::place`] finds it. Sets of categories are numbered by `Rule`.
+    /// Makes room for so many more, which may be fewer in the end.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.keys.reserve_exact(count);
+        self.rules.reserve_exact(count);
+    }
+
+    /// A number by which [`Self::place`] finds this threshold. Sets of categories are numbered by `Rule`.
     pub(super) fn number(&mut self, feature: u32, rule: Rule, threshold: f64) -> u32 {
         // -0 and 0 are one threshold; a set has none.
         let threshold = if rule.set().is_some() { 0.0 } else { threshold + 0.0 };
-        let key = Key { feature, rule, threshold: threshold.to_bits() };
         // Fewer than nodes, of which a model has at most 2³¹.
-        let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-        *self.numbers.entry(key).or_insert_with(|| {
-            self.keys.push(key);
-            next
-        })
+        let next = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
+        let met = Met { feature, rule, threshold: threshold.to_bits(), number: next };
+        if self.rules.len() >= self.remembered.len() && self.remembered.len() < MOST_REMEMBERED {
+            let size = (self.remembered.len() * 4).clamp(128, MOST_REMEMBERED);
+            for met in std::mem::replace(&mut self.remembered, vec![None; size]).into_iter().flatten() {
+                self.remember(met);
+            }
+        }
+        // Each has two places, so that two that meet in one do not forget each other again and again.
+        let slot = met.slot(self.remembered.len());
+        for place in [slot, slot ^ 1] {
+            if let Some(before) = self.remembered[place]
+                && before == (Met { number: before.number, ..met })
+            {
+                return before.number;
+            }
+        }
+        self.remember(met);
+        self.rules.push(rule);
+        if rule.set().is_some() {
+            self.sets.push((feature, rule, next));
+        } else {
+            self.keys.push(Key::new(feature, threshold, next));
+        }
+        next
+    }
+
+    fn remember(&mut self, met: Met) {
+        let slot = met.slot(self.remembered.len());
+        self.remembered[slot ^ 1] = self.remembered[slot].replace(met);
     }
 
     /// Sorts them, and says of each number where it is, and of each place of categories which rule it is. `zeros` columns
     /// come first.
     pub(super) fn place(self, zeros: usize) -> Result<(Columns, Vec<Place>, Vec<Vec<Rule>>), String> {
-        let keys = self.keys;
-        drop(self.numbers);
-        let value = |number: usize| f64::from_bits(keys[number].threshold);
-        let (mut sets, mut ranks): (Vec<usize>, Vec<usize>) =
-            (0..keys.len()).partition(|number| keys[*number].rule.set().is_some());
-        ranks.sort_unstable_by(|a, b| {
-            keys[*a].feature.cmp(&keys[*b].feature).then_with(|| value(*a).total_cmp(&value(*b)))
-        });
+        let Self { mut keys, mut sets, rules, .. } = self;
+        keys.sort_unstable();
         // In the order of trees, as their sets are numbered.
-        sets.sort_unstable_by_key(|number| (keys[*number].feature, keys[*number].rule.set(), keys[*number].rule));
+        sets.sort_unstable_by_key(|(feature, rule, _)| (*feature, rule.set(), *rule));
         let mut columns = Columns {
             zeros,
             features: Vec::new(),
@@ -156,19 +186,18 @@ impl Thresholds {
             least_category: TRUNCATED,
             near_zero: 0.0,
         };
-        let mut places = vec![Place { column: 0, rank: 0 }; keys.len()];
-        for group in ranks.chunk_by(|a, b| keys[*a].feature == keys[*b].feature) {
-            let at = keys[group[0]].feature as usize;
-            columns.add(at, group, |number| (keys[number].rule, value(number)), &mut places)?;
+        let mut places = vec![Place { column: 0, rank: 0 }; rules.len()];
+        for group in keys.chunk_by(|a, b| a.feature() == b.feature()) {
+            columns.add(group, &rules, &mut places)?;
         }
         let mut rules_of_columns = Vec::new();
-        for group in sets.chunk_by(|a, b| keys[*a].feature == keys[*b].feature) {
+        for group in sets.chunk_by(|(a, ..), (b, ..)| a == b) {
             for part in group.chunks(RANKS as usize) {
-                columns.categories.push(keys[part[0]].feature as usize);
+                columns.categories.push(part[0].0 as usize);
                 let column = column(columns.len() - 2)?;
-                rules_of_columns.push(part.iter().map(|number| keys[*number].rule).collect());
-                for (rank, number) in (0..).zip(part) {
-                    places[*number] = Place { column, rank };
+                rules_of_columns.push(part.iter().map(|(_, rule, _)| *rule).collect());
+                for (rank, (.., number)) in (0..).zip(part) {
+                    places[*number as usize] = Place { column, rank };
                 }
             }
         }
@@ -183,18 +212,13 @@ fn column(number: usize) -> Result<u16, String> {
 }
 
 impl Columns {
-    /// Adds a feature with the thresholds of `group`, sorted.
-    fn add(
-        &mut self,
-        at: usize,
-        group: &[usize],
-        threshold: impl Fn(usize) -> (Rule, f64),
-        places: &mut [Place],
-    ) -> Result<(), String> {
+    /// Adds a feature with the thresholds of `group`, sorted; the rules of all numbers are in `all`.
+    fn add(&mut self, group: &[Key], all: &[Rule], places: &mut [Place]) -> Result<(), String> {
+        let at = group[0].feature() as usize;
         let (start, first_column) = (self.thresholds.len(), self.kinds.len());
         let mut ranks = Vec::with_capacity(group.len());
-        for number in group {
-            let value = threshold(*number).1;
+        for key in group {
+            let value = key.threshold();
             if self.thresholds.len() == start || self.thresholds.last().is_some_and(|last| *last < value) {
                 self.thresholds.push(value);
             }
@@ -203,13 +227,13 @@ impl Columns {
         }
         let zero = rank(&self.thresholds[start..], 0.0);
         let parts: Vec<u32> = (0..=ranks.last().map_or(0, |largest| largest / RANKS)).collect();
-        let mut rules: Vec<Rule> = group.iter().map(|number| threshold(*number).0).collect();
+        let mut rules: Vec<Rule> = group.iter().map(|key| all[key.number()]).collect();
         rules.sort_unstable();
         rules.dedup();
-        for (number, rank) in group.iter().zip(ranks) {
-            let rule = rules.binary_search(&threshold(*number).0).unwrap_or_default();
+        for (key, rank) in group.iter().zip(ranks) {
+            let rule = rules.binary_search(&all[key.number()]).unwrap_or_default();
             let column = column(self.zeros + first_column + rule * parts.len() + (rank / RANKS) as usize)?;
-            places[*number] = Place { column, rank: u16::try_from(rank % RANKS).unwrap_or_default() };
+            places[key.number()] = Place { column, rank: u16::try_from(rank % RANKS).unwrap_or_default() };
         }
         for rule in rules {
             let (missing, zero) = match rule {

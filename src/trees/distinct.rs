@@ -4,14 +4,64 @@
 //! are stay in the first cache.
 
 use std::collections::HashMap;
-
-use super::columns::Multiply;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// The number of a leaf among them has as many bits as a rank.
 const MOST: usize = 1 << 16;
 /// With more than so many, each has to be there so many times.
 const FEW: usize = 1 << 12;
 const TIMES: usize = 4;
+
+/// Hashes a few numbers by multiplying: most of the time went to the usual hash. It begins with a random number, so that no
+/// file can be made to have many leaves of one hash.
+#[derive(Debug, Clone)]
+struct Multiply(u64);
+
+impl Default for Multiply {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
+}
+
+impl BuildHasher for Multiply {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Hasher for Multiply {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, bytes) = bytes.as_chunks();
+        for word in words {
+            self.write_u64(u64::from_le_bytes(*word));
+        }
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(u64::from(value));
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "halves")]
+    fn write_u64(&mut self, value: u64) {
+        // An odd number with about as many ones as zeros: the golden ratio's.
+        let product = u128::from(self.0 ^ value) * 0x9E37_79B9_7F4A_7C15;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+
+    #[allow(clippy::cast_sign_loss, reason = "which variant")]
+    fn write_isize(&mut self, value: isize) {
+        self.write_u64(value as u64);
+    }
+}
 
 /// Leaves of `width` numbers, each kind once, and for all leaves which kind it is; nothing if there are too many kinds.
 pub(super) fn distinct(leaves: &[f64], width: usize) -> Option<(Vec<f64>, Vec<u32>)> {

@@ -181,6 +181,14 @@ impl Builder {
         self.explained.is_some()
     }
 
+    /// About so many nodes come, leaves among them: lists that grow are copied, and leave what they took before.
+    pub fn reserve(&mut self, nodes: usize) {
+        if !self.explains() {
+            self.forest.reserve(nodes, nodes / 2);
+            self.thresholds.reserve(nodes / 2);
+        }
+    }
+
     /// Numbers that a row gets.
     pub fn outputs(&self) -> usize {
         self.outputs

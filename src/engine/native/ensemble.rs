@@ -1,12 +1,20 @@
 //! Tree ensembles of `ai.onnx.ml`, as `TreeEnsembleRegressor` and `TreeEnsembleClassifier` have them: one list for each
 //! property of all nodes, and one for each property of all weights of leaves.
+//!
+//! The lists are read side by side, and each tree is made as soon as its last node and weight were read: what is in memory is
+//! one tree, beside what was made of those before it.
 
-use std::collections::HashMap;
+mod lists;
+mod tree;
+
+use std::collections::{HashMap, HashSet};
 
 use super::planner::Planned;
-use crate::onnx::{Array, Data, FullNode};
+use crate::onnx::{Data, FullNode, Source};
 use crate::tensor::DType;
 use crate::trees::{Builder, Ensemble, Link, Rule, Split};
+use lists::{Column, Node, Nodes, Weights};
+use tree::Tree;
 
 /// Sums of leaves for each output.
 pub(super) struct Sums {
@@ -54,171 +62,179 @@ const TENSORS: [&str; 2] = ["nodes_values_as_tensor", "base_values_as_tensor"];
 /// A weight of a leaf, as (output, weight).
 pub(super) type Weight = (usize, f64);
 
-/// Numbers of a node, float32 or float64.
-#[derive(Clone, Copy)]
-enum Numbers<'a> {
-    Single(&'a [f32]),
-    Double(&'a [f64]),
+/// A weight with the numbers of its tree and its node.
+#[derive(Debug, Clone, Copy)]
+struct Weighed {
+    tree: i64,
+    node: i64,
+    weight: Weight,
 }
 
-impl<'a> Numbers<'a> {
-    /// The list `name`, or the tensor that stands for it where rows are of float64.
-    fn of(node: &'a FullNode<'_>, name: &str, dtype: DType) -> Planned<Self> {
-        let list = node.floats(name).ok_or_else(|| format!("no numbers in `{name}`"))?;
-        match node.get(&format!("{name}_as_tensor")) {
-            None => Ok(Self::Single(list)),
-            Some(Data::Tensor(tensor)) if list.is_empty() && dtype == DType::Float64 => match &tensor.array {
-                Array::Doubles(values) => Ok(Self::Double(values)),
-                _ => Err(format!("no float64 in `{name}_as_tensor`")),
-            },
-            Some(_) => Err(format!("`{name}_as_tensor` for rows that are not of float64")),
-        }
-    }
-
-    fn len(self) -> usize {
-        match self {
-            Self::Single(values) => values.len(),
-            Self::Double(values) => values.len(),
-        }
-    }
-
-    /// The number at a place that is there.
-    fn at(self, place: usize) -> f64 {
-        match self {
-            Self::Single(values) => f64::from(values[place]),
-            Self::Double(values) => values[place],
-        }
-    }
-
-    fn iter(self) -> impl Iterator<Item = f64> + 'a {
-        (0..self.len()).map(move |place| self.at(place))
-    }
-}
-
-/// Where nodes are by tree and number. Converters number them one after the other: then nothing is looked up.
-struct Index<'a> {
-    ids: &'a [(i64, i64)],
-    /// Where each tree starts.
-    trees: HashMap<i64, usize>,
-    /// All nodes, if they are not numbered so.
-    others: HashMap<(i64, i64), usize>,
-}
-
-impl<'a> Index<'a> {
-    /// Nothing if two nodes have one number.
-    fn new(ids: &'a [(i64, i64)]) -> Option<Self> {
-        let mut trees = HashMap::new();
-        let mut start = 0;
-        let mut is_in_order = true;
-        for tree in ids.chunk_by(|a, b| a.0 == b.0) {
-            is_in_order &= trees.insert(tree[0].0, start).is_none() && (0..).zip(tree).all(|(at, (_, id))| at == *id);
-            start += tree.len();
-        }
-        let others = if is_in_order { HashMap::new() } else { ids.iter().copied().zip(0..).collect() };
-        (is_in_order || others.len() == ids.len()).then_some(Self { ids, trees, others })
-    }
-
-    fn get(&self, tree: i64, node: i64) -> Option<usize> {
-        if !self.others.is_empty() {
-            return self.others.get(&(tree, node)).copied();
-        }
-        let at = self.trees.get(&tree)? + usize::try_from(node).ok()?;
-        self.ids.get(at).filter(|id| **id == (tree, node)).map(|_| at)
-    }
-}
-
-/// The weights of all leaves.
-struct Weights {
-    /// Those of one node after the other.
-    all: Vec<Weight>,
-    /// Where those of each node end.
-    ends: Vec<usize>,
-}
-
-impl Weights {
-    fn of(&self, node: usize) -> &[Weight] {
-        let start = node.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.all[start..self.ends[node]]
-    }
-}
-
-/// Reads the trees of `node` for `outputs` outputs and rows of `features` numbers of `dtype`; `more` attributes are known
-/// elsewhere.
+/// Reads the trees of a node of `file` for `outputs` outputs and rows of `features` numbers of `dtype`; `more` attributes are
+/// known elsewhere.
 ///
 /// One output of a classifier of two classes may stand for both: then `outputs` is 2, and what comes out has one.
-pub(super) fn read(
-    node: &FullNode<'_>,
+pub(super) fn read<'a>(
+    (node, file): (&'a FullNode<'_>, &'a Source<'a>),
     names: &Names,
     outputs: usize,
     (features, dtype): (usize, DType),
     more: &[&str],
 ) -> Planned<Sums> {
-    let unknown = str::to_owned;
     if outputs > MOST_OUTPUTS {
         return Err(format!("{outputs} outputs"));
     }
     let as_tensor = format!("{}_as_tensor", names.weights);
     let of_leaves = [names.trees, names.nodes, names.outputs, names.weights, &as_tensor];
     if !node.has_only(&[&NODES[..], &TENSORS, &of_leaves, more].concat()) {
-        return Err(unknown("an attribute that is not known"));
+        return Err("an attribute that is not known".to_owned());
     }
-    let ints = |name: &str| node.ints(name).ok_or_else(|| format!("no whole numbers in `{name}`"));
-    let ids: Vec<(i64, i64)> =
-        ints("nodes_treeids")?.iter().copied().zip(ints("nodes_nodeids")?.iter().copied()).collect();
-    let nodes = Nodes {
-        features: ints("nodes_featureids")?,
-        values: Numbers::of(node, "nodes_values", dtype)?,
-        is_single: dtype == DType::Float32,
-        modes: node.texts("nodes_modes").ok_or_else(|| unknown("no texts in `nodes_modes`"))?,
-        children: [ints("nodes_truenodeids")?, ints("nodes_falsenodeids")?],
-        tracks: ints("nodes_missing_value_tracks_true")?,
-    };
-    let counts = [nodes.features.len(), nodes.values.len(), nodes.modes.len(), ints("nodes_nodeids")?.len()];
-    let of_children = nodes.children.map(<[i64]>::len);
-    if counts.iter().chain(&of_children).any(|count| *count != ids.len())
-        || !matches!(nodes.tracks.len(), count if count == 0 || count == ids.len())
+    let used = used(Column::ints(node, file, names.outputs)?, outputs)?;
+    let mut base = Column::numbers(node, file, "base_values", dtype)?;
+    let open = || Ok::<_, String>((Nodes::new(node, file, dtype)?, Weights::new(node, file, names, dtype)?));
+    let new = || Making::new(features, outputs, used.clone(), dtype);
+    let (mut nodes, mut weights) = open()?;
+    let mut making = new();
+    // Lists that are in memory have few.
+    if let Some(Data::Stored(list)) = node.get("nodes_values") {
+        making.builder.reserve(list.floats());
+    }
+    let made = making.read(|node| nodes.next(node), || weights.next());
+    let made = made.or_else(|problem| {
+        // Writers have all trees in one order, and their weights in the same. Else the lists are sorted in memory.
+        let (mut nodes, mut weights) = open()?;
+        let (nodes, weights) = sorted(|node| nodes.next(node), || weights.next())?.ok_or(problem)?;
+        let (mut nodes, mut weights) = (nodes.into_iter(), weights.into_iter());
+        let next = |node: &mut Node| Ok(nodes.next().map(|next| *node = next).is_some());
+        new().read(next, || Ok(weights.next()))
+    })?;
+    let base = std::iter::from_fn(|| base.number()).collect();
+    made.finish(base)
+}
+
+/// The outputs that leaves have weights for, in order.
+fn used(mut column: Column<'_>, outputs: usize) -> Planned<Vec<usize>> {
+    let mut is_used = vec![false; outputs];
+    while let Some(output) = column.int() {
+        let output = usize::try_from(output).ok().and_then(|output| is_used.get_mut(output));
+        *output.ok_or("a weight for a leaf or output that is not there")? = true;
+    }
+    Ok((0..outputs).filter(|output| is_used[*output]).collect())
+}
+
+/// All nodes and weights by their trees, in the order in which nodes first name those; nothing if they were in it.
+fn sorted(
+    mut nodes: impl FnMut(&mut Node) -> Planned<bool>,
+    mut weights: impl FnMut() -> Planned<Option<Weighed>>,
+) -> Planned<Option<(Vec<Node>, Vec<Weighed>)>> {
+    let (mut all_nodes, mut all_weights, mut places) = (Vec::new(), Vec::new(), HashMap::new());
+    let mut node = Node::default();
+    while nodes(&mut node)? {
+        let next = places.len();
+        places.entry(node.tree).or_insert(next);
+        all_nodes.push(node);
+    }
+    while let Some(weight) = weights()? {
+        all_weights.push(weight);
+    }
+    let place = |tree: i64| places.get(&tree).copied().unwrap_or(usize::MAX);
+    if all_nodes.is_sorted_by_key(|node| place(node.tree)) && all_weights.is_sorted_by_key(|weight| place(weight.tree))
     {
-        return Err(unknown("lists of different lengths for its nodes"));
+        return Ok(None);
     }
-    let index = Index::new(&ids).ok_or_else(|| unknown("two nodes of one number"))?;
-    let weights = read_weights(node, names, outputs, dtype, &index)?;
-    let mut used: Vec<usize> = weights.all.iter().map(|(output, _)| *output).collect();
-    used.sort_unstable();
-    used.dedup();
-    let is_positive = weights.all.iter().all(|(_, weight)| *weight >= 0.0);
-    let is_beyond_zero = weights.all.iter().all(|(_, weight)| *weight > 0.0);
-    // One output stands for itself whatever its number is.
-    let shift = if used.len() == 1 { used[0] } else { 0 };
-    let width = if used.len() == 1 { 1 } else { outputs };
-    let mut builder = Builder::new("the model", features, width, Link::Identity);
-    let mut complete = vec![false; width];
-    let mut having = vec![0; width];
-    let mut seen = 0;
-    for tree in ids.chunk_by(|a, b| a.0 == b.0) {
-        let mut reader = Reader { nodes: &nodes, index: &index, weights: &weights, tree: tree[0].0, known: Vec::new() };
-        let (splits, leaves) = reader.read(tree[0].1)?;
-        seen += reader.known.len();
-        add(&mut builder, shift, &splits, &leaves)?;
+    all_nodes.sort_by_key(|node| place(node.tree));
+    all_weights.sort_by_key(|weight| place(weight.tree));
+    Ok(Some((all_nodes, all_weights)))
+}
+
+/// What becomes of the trees, one after the other.
+struct Making {
+    builder: Builder,
+    is_single: bool,
+    used: Vec<usize>,
+    /// The first output: one stands for itself whatever its number is.
+    shift: usize,
+    /// Of each output, whether all leaves of some tree have a weight for it; and of the tree at hand, how many.
+    complete: Vec<bool>,
+    having: Vec<usize>,
+    is_positive: bool,
+    is_beyond_zero: bool,
+}
+
+impl Making {
+    fn new(features: usize, outputs: usize, used: Vec<usize>, dtype: DType) -> Self {
+        let (shift, width) = if let [only] = used[..] { (only, 1) } else { (0, outputs) };
+        Self {
+            builder: Builder::new("the model", features, width, Link::Identity),
+            is_single: dtype == DType::Float32,
+            used,
+            shift,
+            complete: vec![false; width],
+            having: vec![0; width],
+            is_positive: true,
+            is_beyond_zero: true,
+        }
+    }
+
+    /// Reads trees whose nodes, and whose weights, follow each other.
+    fn read(
+        mut self,
+        mut nodes: impl FnMut(&mut Node) -> Planned<bool>,
+        mut weights: impl FnMut() -> Planned<Option<Weighed>>,
+    ) -> Planned<Self> {
+        let (mut tree, mut known) = (Tree::default(), HashSet::new());
+        let mut node = Node::default();
+        let (mut has_node, mut weight) = (nodes(&mut node)?, weights()?);
+        while has_node {
+            let id = node.tree;
+            if !known.insert(id) {
+                return Err("two trees of one number".to_owned());
+            }
+            tree.clear();
+            while has_node && node.tree == id {
+                tree.push(node);
+                has_node = nodes(&mut node)?;
+            }
+            tree.number()?;
+            while let Some(own) = weight.take_if(|weight| weight.tree == id) {
+                self.is_positive &= own.weight.1 >= 0.0;
+                self.is_beyond_zero &= own.weight.1 > 0.0;
+                tree.weigh(own)?;
+                weight = weights()?;
+            }
+            tree.sort_weights()?;
+            self.add(&tree)?;
+        }
+        match weight {
+            None => Ok(self),
+            Some(_) => Err("a weight for a leaf or output that is not there".to_owned()),
+        }
+    }
+
+    fn add(&mut self, tree: &Tree) -> Planned<()> {
+        let (splits, leaves) = tree.read(self.is_single)?;
+        let Self { builder, shift, complete, having, .. } = self;
+        add(builder, *shift, &splits, &leaves)?;
         // A leaf has one weight for an output at most.
         for (output, _) in leaves.iter().copied().flatten() {
-            having[output - shift] += 1;
-            complete[output - shift] |= having[output - shift] == leaves.len();
+            having[output - *shift] += 1;
+            complete[output - *shift] |= having[output - *shift] == leaves.len();
         }
-        leaves.iter().copied().flatten().for_each(|(output, _)| having[output - shift] = 0);
+        leaves.iter().copied().flatten().for_each(|(output, _)| having[output - *shift] = 0);
+        Ok(())
     }
-    if seen != ids.len() {
-        return Err(unknown("nodes that no root leads to"));
+
+    fn finish(self, base: Vec<f64>) -> Planned<Sums> {
+        let Self { builder, used, complete, is_positive, is_beyond_zero, .. } = self;
+        Ok(Sums {
+            trees: builder.finish().map_err(|error| error.to_string())?,
+            base,
+            outputs: used,
+            is_complete: complete.into_iter().all(|known| known),
+            is_positive,
+            is_beyond_zero,
+        })
     }
-    let base = Numbers::of(node, "base_values", dtype)?.iter().collect();
-    let trees = builder.finish().map_err(|error| error.to_string())?;
-    Ok(Sums {
-        trees,
-        base,
-        outputs: used,
-        is_complete: complete.into_iter().all(|known| known),
-        is_positive,
-        is_beyond_zero,
-    })
 }
 
 /// Adds a tree whose leaves have weights for outputs that count from `shift`.
@@ -240,116 +256,6 @@ pub(super) fn add(builder: &mut Builder, shift: usize, splits: &[Split], leaves:
         }
     }
     builder.push(first..last + 1, splits, &values, &[]).map_err(|error| error.to_string())
-}
-
-/// The weights of leaves.
-fn read_weights(
-    node: &FullNode<'_>,
-    names: &Names,
-    outputs: usize,
-    dtype: DType,
-    index: &Index<'_>,
-) -> Planned<Weights> {
-    let lists = (node.ints(names.trees), node.ints(names.nodes), node.ints(names.outputs));
-    let (Some(trees), Some(nodes), Some(targets)) = lists else {
-        return Err("weights of another kind".to_owned());
-    };
-    let values = Numbers::of(node, names.weights, dtype)?;
-    if [nodes.len(), targets.len(), values.len()].iter().any(|count| *count != trees.len()) {
-        return Err("lists of different lengths for its leaves".to_owned());
-    }
-    let mut weights: Vec<(usize, Weight)> = Vec::with_capacity(values.len());
-    for (((tree, leaf), output), value) in trees.iter().zip(nodes).zip(targets).zip(values.iter()) {
-        let at = index.get(*tree, *leaf);
-        let output = usize::try_from(*output).ok().filter(|output| *output < outputs);
-        let (Some(at), Some(output)) = (at, output) else {
-            return Err("a weight for a leaf or output that is not there".to_owned());
-        };
-        weights.push((at, (output, value)));
-    }
-    weights.sort_by_key(|(at, (output, _))| (*at, *output));
-    if weights.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1.0 == pair[1].1.0) {
-        return Err("two weights for one output of a leaf".to_owned());
-    }
-    let mut ends = vec![0; index.ids.len()];
-    for (at, _) in &weights {
-        ends[*at] += 1;
-    }
-    let mut end = 0;
-    for count in &mut ends {
-        end += *count;
-        *count = end;
-    }
-    Ok(Weights { all: weights.into_iter().map(|(_, weight)| weight).collect(), ends })
-}
-
-struct Nodes<'a> {
-    features: &'a [i64],
-    values: Numbers<'a>,
-    /// Whether rows are of float32.
-    is_single: bool,
-    modes: &'a [&'a str],
-    /// For true and for false.
-    children: [&'a [i64]; 2],
-    tracks: &'a [i64],
-}
-
-/// Reads one tree from its root down, so that parents come before their children.
-struct Reader<'a> {
-    nodes: &'a Nodes<'a>,
-    index: &'a Index<'a>,
-    weights: &'a Weights,
-    tree: i64,
-    known: Vec<usize>,
-}
-
-impl<'a> Reader<'a> {
-    fn read(&mut self, root: i64) -> Result<(Vec<Split>, Vec<&'a [Weight]>), String> {
-        let (mut splits, mut leaves): (Vec<Split>, Vec<&[Weight]>) = (Vec::new(), Vec::new());
-        let mut open: Vec<(i64, Option<(usize, usize)>)> = vec![(root, None)];
-        while let Some((id, parent)) = open.pop() {
-            let at = self.index.get(self.tree, id).ok_or("a child that is not there")?;
-            self.known.push(at);
-            if self.known.len() > self.index.ids.len() {
-                return Err("nodes in a circle".to_owned());
-            }
-            let child = if self.nodes.modes[at] == "LEAF" {
-                leaves.push(
-                    Some(self.weights.of(at)).filter(|weights| !weights.is_empty()).ok_or("a leaf without a weight")?,
-                );
-                i32::try_from(leaves.len()).map(|count| -count)
-            } else {
-                if !self.weights.of(at).is_empty() {
-                    return Err("a weight in a node that is no leaf".to_owned());
-                }
-                let index = splits.len();
-                let (split, swapped) = self.split(at)?;
-                splits.push(split);
-                for side in [1, 0] {
-                    let child = self.nodes.children[side][at];
-                    open.push((child, Some((index, side ^ usize::from(swapped)))));
-                }
-                i32::try_from(index)
-            };
-            if let Some((parent, side)) = parent {
-                splits[parent].children[side] = child.map_err(|_| "too many nodes")?;
-            }
-        }
-        Ok((splits, leaves))
-    }
-
-    fn split(&self, at: usize) -> Result<(Split, bool), String> {
-        let nodes = self.nodes;
-        let mode = match nodes.modes[at] {
-            "BRANCH_LEQ" => Mode::AtMost,
-            "BRANCH_LT" => Mode::Below,
-            "BRANCH_GTE" => Mode::AtLeast,
-            "BRANCH_GT" => Mode::Beyond,
-            other => return Err(format!("the mode {other}")),
-        };
-        let tracks_true = nodes.tracks.get(at).is_some_and(|tracks| *tracks != 0);
-        mode.split(nodes.features[at], (nodes.values.at(at), nodes.is_single), tracks_true)
-    }
 }
 
 /// How a node compares.

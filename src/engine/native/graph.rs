@@ -6,7 +6,7 @@ use super::{
     arithmetic, casts, classes, encoders, joining, linear, logic, normalization, picking, positions, reductions,
     scalers, shaping, svm, trees,
 };
-use crate::onnx::{FullDim, FullGraph, FullNode, FullPort};
+use crate::onnx::{FullDim, FullGraph, FullNode, FullPort, Source};
 use crate::signature::{Dim, Signature};
 
 /// The domain of classical machine learning.
@@ -80,9 +80,14 @@ pub(super) fn knows(operator: &str, domain: &str) -> bool {
     plan_of(operator, domain).is_some()
 }
 
-/// Plans a graph of rows; `name` is what errors call the model, and `versions` those of the operators.
-pub(super) fn plan<'a>(graph: &'a FullGraph<'a>, versions: [u64; 2], name: &str) -> Planned<Plans> {
-    let mut planner = Planner::new(graph, versions)?;
+/// Plans a graph of rows, whose lists are in `file`; `name` is what errors call the model, and `versions` those of the operators.
+pub(super) fn plan<'a>(
+    graph: &'a FullGraph<'a>,
+    file: &'a Source<'a>,
+    versions: [u64; 2],
+    name: &str,
+) -> Planned<Plans> {
+    let mut planner = Planner::new(graph, file, versions)?;
     let rows = rows_of(&graph.inputs)?;
     let inputs = graph.inputs.iter().map(|port| planner.input(port, &rows)).collect::<Planned<_>>()?;
     for node in &graph.nodes {

@@ -37,7 +37,7 @@ use smallvec::SmallVec;
 
 use super::{Engine, EngineFacts, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::{self, ModelFacts};
+use crate::onnx::{Leave, ModelFacts, Source};
 use crate::signature::Signature;
 use crate::stop::Stop;
 use crate::tensor::{InputTensor, OutputRequest, Value};
@@ -96,9 +96,10 @@ impl NativeEngine {
     }
 
     /// An engine for the graph of an ONNX file, or what it has that is not known. `facts` are what the scan found.
-    pub fn of_graph(content: &[u8], facts: &ModelFacts, name: &str) -> std::result::Result<Self, String> {
-        let graph = onnx::decode(content).ok_or("the file is not as expected")?;
-        let Plans { program, signature, used } = graph::plan(&graph, versions(facts), name)?;
+    pub fn of_graph(source: &Source<'_>, facts: &ModelFacts, name: &str) -> std::result::Result<Self, String> {
+        let outline = source.outline(Leave::Lists).ok_or("the file is not as expected")?;
+        let (graph, _) = outline.graph().ok_or("the file is not as expected")?;
+        let Plans { program, signature, used } = graph::plan(&graph, source, versions(facts), name)?;
         Ok(Self { signature, program, used, why: "glowplug itself knows every operator of the graph", trees: None })
     }
 

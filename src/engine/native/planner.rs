@@ -6,7 +6,7 @@ use super::casts::Cast;
 use super::program::{Form, Kind, Output, Program, Source, Step};
 use super::shape::{Axis, MOST_ELEMENTS, each, rows_at, sizes};
 use super::values::Constant;
-use crate::onnx::{Array, Classes, FullConstant, FullDim, FullGraph, FullNode, FullPort};
+use crate::onnx::{self, Array, Classes, FullConstant, FullDim, FullGraph, FullNode, FullPort};
 use crate::signature::{Dim, Port, PortType};
 use crate::tensor::DType;
 
@@ -41,6 +41,8 @@ pub(super) struct Value {
 /// Makes a program of a graph, node after node.
 #[derive(Debug)]
 pub(super) struct Planner<'a> {
+    /// What lists are left in.
+    pub(super) file: &'a onnx::Source<'a>,
     program: Program,
     values: HashMap<&'a str, Known>,
     constants: HashMap<&'a str, &'a FullConstant<'a>>,
@@ -71,12 +73,17 @@ pub(super) fn dtype_of(element: u64) -> Option<DType> {
 
 impl<'a> Planner<'a> {
     /// Begins with a graph's constants; `versions` are those of the operators.
-    pub(super) fn new(graph: &'a FullGraph<'a>, [version, ml_version]: [u64; 2]) -> Planned<Self> {
+    pub(super) fn new(
+        graph: &'a FullGraph<'a>,
+        file: &'a onnx::Source<'a>,
+        [version, ml_version]: [u64; 2],
+    ) -> Planned<Self> {
         let constants: HashMap<_, _> = graph.constants.iter().map(|constant| (constant.name, constant)).collect();
         if constants.len() != graph.constants.len() {
             return Err("there are two constants of one name".to_owned());
         }
         Ok(Self {
+            file,
             program: Program::default(),
             values: HashMap::new(),
             constants,

@@ -52,7 +52,7 @@ pub(super) fn regressor<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> P
     let names =
         Names { trees: "target_treeids", nodes: "target_nodeids", outputs: "target_ids", weights: "target_weights" };
     let more = ["n_targets", "post_transform", "aggregate_function"];
-    let sums = ensemble::read(node, &names, targets, (features, value.dtype), &more)?;
+    let sums = ensemble::read((node, planner.file), &names, targets, (features, value.dtype), &more)?;
     if sums.trees.outputs() != targets || !(sums.base.is_empty() || sums.base.len() == targets) {
         return Err("targets without weights".to_owned());
     }
@@ -67,7 +67,7 @@ pub(super) fn classifier<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> 
     let names =
         Names { trees: "class_treeids", nodes: "class_nodeids", outputs: "class_ids", weights: "class_weights" };
     let more = ["classlabels_int64s", "classlabels_strings", "post_transform"];
-    let sums = ensemble::read(node, &names, count, (features, value.dtype), &more)?;
+    let sums = ensemble::read((node, planner.file), &names, count, (features, value.dtype), &more)?;
     let transform = transform(node)?;
     // Weights for the first class alone are those of the second one: what converters write for two classes.
     let is_one_score = count == 2 && sums.outputs == [0] && sums.base.len() < 2;

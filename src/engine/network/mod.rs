@@ -8,13 +8,14 @@ mod spare;
 mod view;
 mod weights;
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
 use super::{Engine, EngineFacts, View};
 use crate::dense::Instructions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::onnx::ModelFacts;
+use crate::onnx::{Leave, ModelFacts, Source};
 use crate::pace::Pace;
 use crate::signature::Signature;
 use crate::stop::Stop;
@@ -24,7 +25,6 @@ use crate::ways::goes_second;
 use plan::{Input, Network, Planned};
 use program::{Interrupted, Memory};
 use spare::Spare;
-use weights::Source;
 
 /// Versions of ONNX's own operators whose meaning is known here.
 const OPSETS: std::ops::RangeInclusive<u64> = 7..=25;
@@ -86,7 +86,8 @@ impl NetworkEngine {
     /// An engine for an ONNX file, or what it has that is not known; `name` is what errors call the model.
     /// Its products may be shared among `threads`.
     pub fn of_file(path: &Path, facts: &ModelFacts, name: &str, threads: usize) -> Planned<Self> {
-        Self::new(&Source::open(path).ok_or("the file cannot be read")?, facts, name, threads)
+        let file = File::open(path).map_err(|_| "the file cannot be read")?;
+        Self::new(&Source::File(file), facts, name, threads)
     }
 
     /// The same for bytes.
@@ -95,7 +96,7 @@ impl NetworkEngine {
     }
 
     fn new(source: &Source<'_>, facts: &ModelFacts, name: &str, threads: usize) -> Planned<Self> {
-        let outline = source.outline().ok_or("the file is not as expected")?;
+        let outline = source.outline(Leave::Tensors).ok_or("the file is not as expected")?;
         let (graph, stored) = outline.graph().ok_or("the file is not as expected")?;
         let network = plan::plan(&graph, &stored, source, opset_of(facts), name)?;
         let block = block_of(&network);

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use super::operators;
 use super::program::{Program, Step};
 use super::view::{MOST_AXES, Place, Slot, View, Walk};
-use super::weights::{Constant, Source};
-use crate::onnx::{Data, FullDim, FullGraph, FullNode, FullPort, Stored};
+use super::weights::Constant;
+use crate::onnx::{Data, FullDim, FullGraph, FullNode, FullPort, Source, Stored};
 use crate::signature::{Dim, Port, PortType, Signature};
 use crate::tensor::DType;
 

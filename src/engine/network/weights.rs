@@ -1,23 +1,15 @@
 //! Constants of the graph, read from the model's file straight to where the kernels want them.
 
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::path::Path;
 
 use super::plan::Planned;
 use super::view::MOST_AXES;
 use crate::dense::{Packing, Panels};
-use crate::onnx::{Array, FullConstant, Outline, Stored};
+use crate::onnx::{Array, FullConstant, Source, Stored};
 
 /// Bytes that are read at once: they stay in the second cache until they are packed.
 const PART: usize = 128 * 1024;
-
-/// A model's bytes, in memory or on disk.
-pub(super) enum Source<'a> {
-    Bytes(&'a [u8]),
-    File(File),
-}
 
 /// A tensor of the file.
 #[derive(Debug, Clone, Copy)]
@@ -26,32 +18,19 @@ pub(super) enum Constant<'a> {
     Stored(&'a Stored<'a>),
 }
 
-impl Source<'_> {
-    pub(super) fn open(path: &Path) -> Option<Self> {
-        File::open(path).ok().map(Self::File)
-    }
-
-    pub(super) fn outline(&self) -> Option<Outline> {
-        match self {
-            Self::Bytes(bytes) => Outline::read(Cursor::new(bytes)),
-            Self::File(file) => Outline::read(file),
+/// Calls `take` with whole lines of `line` floats of a range, and with the number of the first one.
+fn read_lines(source: &Source<'_>, range: &Range<u64>, line: usize, take: impl FnMut(usize, &[f32])) -> Option<()> {
+    match source {
+        Source::Bytes(bytes) => {
+            let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+            let bytes = bytes.get(range)?;
+            lines_of(bytes, bytes.len(), line, take)
         }
-    }
-
-    /// Calls `take` with whole lines of `line` floats, and with the number of the first one.
-    fn lines(&self, range: &Range<u64>, line: usize, take: impl FnMut(usize, &[f32])) -> Option<()> {
-        match self {
-            Self::Bytes(bytes) => {
-                let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
-                let bytes = bytes.get(range)?;
-                lines_of(bytes, bytes.len(), line, take)
-            }
-            Self::File(file) => {
-                let mut file = file;
-                file.seek(SeekFrom::Start(range.start)).ok()?;
-                let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
-                lines_of(BufReader::with_capacity(0, file), length, line, take)
-            }
+        Source::File(file) => {
+            let mut file = file;
+            file.seek(SeekFrom::Start(range.start)).ok()?;
+            let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
+            lines_of(BufReader::with_capacity(0, file), length, line, take)
         }
     }
 }
@@ -126,7 +105,7 @@ impl<'a> Constant<'a> {
         // The file has them, or memory for them would be taken on its word alone.
         all.try_reserve_exact(count).ok()?;
         let line = [1024, 256, 64, 16, 4].into_iter().find(|line| count.is_multiple_of(*line)).unwrap_or(1);
-        source.lines(&stored.range, line, |_, numbers| all.extend(numbers))?;
+        read_lines(source, &stored.range, line, |_, numbers| all.extend(numbers))?;
         Some(all)
     }
 
@@ -144,7 +123,7 @@ impl<'a> Constant<'a> {
             }
         };
         match self {
-            Self::Stored(stored) => source.lines(&stored.range, line, put)?,
+            Self::Stored(stored) => read_lines(source, &stored.range, line, put)?,
             Self::Small(constant) => put(0, constant.floats()?),
         }
         Some(panels)

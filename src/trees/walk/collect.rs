@@ -13,6 +13,12 @@ use crate::trees::tree::{Child, Split};
 const MOST_NODES: u32 = 1 << 31;
 
 impl Forest {
+    /// Makes room for so many nodes, and leaves of one number.
+    pub(in crate::trees) fn reserve(&mut self, nodes: usize, leaves: usize) {
+        self.nodes.reserve_exact(nodes);
+        self.leaves.reserve_exact(leaves);
+    }
+
     /// Adds a tree that was checked.
     pub(in crate::trees) fn push(
         &mut self,
