@@ -251,12 +251,11 @@ impl Registry {
             Origin::File(file) => same_files(file),
             Origin::Bytes(..) => false,
         });
-        let found = match by_files {
-            Some(found) => found.clone(),
-            None => {
-                let digest = digest()?;
-                candidates.into_iter().find(|(_, session)| session.digest() == Some(digest))?
-            }
+        let found = if let Some(found) = by_files {
+            found.clone()
+        } else {
+            let digest = digest()?;
+            candidates.into_iter().find(|(_, session)| session.digest() == Some(digest))?
         };
         self.lock().sessions.touch(&found.0);
         Some(found)
