@@ -88,6 +88,23 @@ impl RawData {
         true
     }
 
+    /// Appends `count` numbers that begin at the element `start` of an input's memory; says whether they are all there.
+    ///
+    /// Room for them is not set to 0 first, which took a fifth of the time of large batches of wide rows.
+    #[allow(unsafe_code)]
+    pub(crate) fn append<T: Number>(self, start: usize, count: usize, to: &mut Vec<T>) -> bool {
+        let part = |start: usize| self.part(start, count.checked_mul(size_of::<T>())?);
+        let Some(Self { pointer, bytes }) = start.checked_mul(size_of::<T>()).and_then(part) else { return false };
+        to.reserve(count);
+        // SAFETY: the part is valid for reads by the contract of `new`, and the list, which is borrowed alone, has room for
+        // as many bytes behind its numbers; any bytes are a number, so that `count` more are there then.
+        unsafe {
+            pointer.as_ptr().copy_to_nonoverlapping(to.as_mut_ptr().add(to.len()).cast(), bytes);
+            to.set_len(to.len() + count);
+        }
+        true
+    }
+
     /// Copies numbers to an output's memory, to begin at its element `start`; says whether there is room for all of them.
     #[allow(unsafe_code)]
     pub(crate) fn write<T: Number>(self, start: usize, from: &[T]) -> bool {

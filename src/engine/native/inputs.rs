@@ -66,11 +66,7 @@ fn copy<'a, T: Element<'a> + Number>(
     first: usize,
     count: usize,
 ) -> Option<()> {
-    let is_there = block.make(slot, |_, out: &mut Vec<T>| {
-        out.resize(count, T::default());
-        data.read(first, out)
-    });
-    is_there.then_some(())
+    block.make(slot, |_, out: &mut Vec<T>| data.append(first, count, out)).then_some(())
 }
 
 fn read<'a, T: Element<'a>, const N: usize>(block: &mut Block<'a>, slot: usize, bytes: &[u8], of: fn([u8; N]) -> T) {
