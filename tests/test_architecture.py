@@ -175,8 +175,12 @@ UNSAFE = {
     "tensor/memory.rs": "carries memory of the caller to the engine",
     "threads/crew.rs": "lends what a caller borrows to threads that it waits for",
     "trees/instructions.rs": "calls what is compiled for instructions that this processor has",
-    "trees/kernels/avx2.rs": "loads and stores vectors",
-    "trees/kernels/avx512.rs": "loads and stores vectors",
+    "trees/kernels/avx2/abreast.rs": "loads and stores vectors",
+    "trees/kernels/avx2/mod.rs": "loads and stores vectors",
+    "trees/kernels/avx2/ranks.rs": "loads and stores vectors",
+    "trees/kernels/avx512/abreast.rs": "loads and stores vectors",
+    "trees/kernels/avx512/mod.rs": "loads and stores vectors",
+    "trees/kernels/avx512/ranks.rs": "loads and stores vectors",
     "trees/kernels/chunks.rs": "loads and stores vectors",
 }
 #: What would end the user's process or lose an error.
