@@ -7,6 +7,7 @@
 mod abreast;
 mod across;
 mod blocks;
+mod builder;
 mod catboost;
 mod categories;
 mod columns;
@@ -24,6 +25,7 @@ mod members;
 mod model;
 mod native;
 mod ranking;
+mod row_by_row;
 mod rows;
 mod search;
 mod sets;
@@ -31,26 +33,21 @@ mod tree;
 mod walk;
 mod xgboost;
 
-use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use smallvec::{SmallVec, smallvec};
-
-use crate::error::{Error, ErrorKind, Result};
 use across::{Across, NARROW};
 use blocks::{Blocks, MOST_LEAVES, MOST_ROWS};
-use columns::{Columns, Thresholds};
-use contributions::Collected;
+use columns::Columns;
 use deep::Deep;
 use instructions::Instructions;
 use linear::Linear;
-use members::Members;
 use rows::WholeColumns;
 use search::TILE;
 use walk::{Forest, Seen, WALKS};
 
 pub use blocks::Rows;
+pub use builder::Builder;
 pub use catboost::{explain_catboost, read_catboost};
 pub use categories::{Categories, Column};
 pub use contributions::{Contributions, Covers};
@@ -79,26 +76,6 @@ const STEP_OF_WALK: usize = 1900;
 const FILL_OF_BLOCK: usize = 60_000;
 /// Steps of a walk beyond the mean depth of leaves, about: until all of its group have arrived.
 const MORE_STEPS: usize = 2;
-
-/// Collects trees.
-#[derive(Debug)]
-pub struct Builder {
-    subject: String,
-    features: usize,
-    outputs: usize,
-    link: Link,
-    divisor: f64,
-    is_near_zero_zero: bool,
-    whole: WholeColumns,
-    refuses_negative_categories: bool,
-    sums: Sums,
-    thresholds: Thresholds,
-    forest: Forest,
-    linear: Option<Linear>,
-    /// Trees with covers, where scores are to be explained and not made.
-    explained: Option<Collected>,
-    leaf_numbers: Vec<Box<[u32]>>,
-}
 
 /// Trees whose sums are the model's outputs.
 #[derive(Debug)]
@@ -146,216 +123,6 @@ struct Batches {
     across: OnceLock<Option<Across>>,
     /// From this many rows on a block is faster than rows one by one.
     fewest: usize,
-}
-
-impl Builder {
-    /// No trees; `subject` names the model in errors.
-    pub fn new(subject: &str, features: usize, outputs: usize, link: Link) -> Self {
-        let subject = subject.to_owned();
-        let (thresholds, forest) = (Thresholds::default(), Forest::default());
-        Self {
-            subject,
-            features,
-            outputs,
-            link,
-            divisor: 1.0,
-            is_near_zero_zero: false,
-            whole: WholeColumns::default(),
-            refuses_negative_categories: false,
-            sums: Sums { start: vec![0.0; outputs], are_single: false, change: None },
-            thresholds,
-            forest,
-            linear: None,
-            explained: None,
-            leaf_numbers: Vec::new(),
-        }
-    }
-
-    /// Trees are to explain scores, and need covers: [`Self::cover`] follows each [`Self::push`].
-    pub fn explain(&mut self) {
-        self.explained = Some(Collected::default());
-    }
-
-    /// Whether covers are wanted.
-    pub fn explains(&self) -> bool {
-        self.explained.is_some()
-    }
-
-    /// About so many nodes come, leaves among them: lists that grow are copied, and leave what they took before.
-    pub fn reserve(&mut self, nodes: usize) {
-        if !self.explains() {
-            self.forest.reserve(nodes, nodes / 2);
-            self.thresholds.reserve(nodes / 2);
-        }
-    }
-
-    /// Numbers that a row gets.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Trees so far.
-    pub fn len(&self) -> usize {
-        self.explained.as_ref().map_or(self.forest.len(), Collected::len)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Outputs are means over this many trees.
-    pub fn average_over(&mut self, trees: u32) {
-        self.divisor = f64::from(trees);
-    }
-
-    /// Numbers within 1e-35 of zero are zero, as in `LightGBM`, which leaves them out of dense rows before any tree
-    /// sees them.
-    pub fn take_near_zero_for_zero(&mut self) {
-        self.is_near_zero_zero = true;
-    }
-
-    /// Fractions and negative numbers are missing in these columns.
-    pub fn miss_fractions(&mut self, columns: Vec<usize>) {
-        self.whole = WholeColumns(columns);
-    }
-
-    /// Numbers between -1 and 0 are no category; else their fraction is cut off.
-    pub fn refuse_negative_categories(&mut self) {
-        self.refuses_negative_categories = true;
-    }
-
-    /// Sums are multiplied by `scale` in the end, and get one number of `bias` for each output.
-    pub fn scale_and_add(&mut self, scale: f64, bias: &[f64]) {
-        #[allow(clippy::float_cmp, reason = "any other number changes something")]
-        let changes = scale != 1.0 || bias.iter().any(|bias| *bias != 0.0);
-        self.sums.change = changes.then(|| (scale, bias.to_vec()));
-    }
-
-    /// Sums begin with `start`, one number for each output.
-    pub fn start_with(&mut self, start: &[f64]) {
-        self.sums.start = start.to_vec();
-    }
-
-    /// Sums begin with `start`, one number for each output, and are rounded to float32 after each tree.
-    pub fn add_as_float32(&mut self, start: &[f64]) {
-        self.sums = Sums { start: start.to_vec(), are_single: true, change: None };
-    }
-
-    /// Adds a tree. Its first node is the root; without nodes it is its one leaf. Each leaf has a number for each of the
-    /// `to` outputs. Sets of categories have a bit for each whole number.
-    pub fn push(&mut self, to: Range<usize>, splits: &[Split], leaves: &[f64], categories: &[Vec<u32>]) -> Result<()> {
-        let number = self.len();
-        let outputs = self.outputs;
-        let has_outputs = if to.end <= outputs && !to.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("adds to the outputs {to:?}, but the model has {outputs}"))
-        };
-        has_outputs
-            .and_then(|()| tree::check(splits, leaves, to.len(), categories.len(), self.features))
-            .and_then(|()| match &mut self.explained {
-                Some(explained) => {
-                    explained.push(&to, splits, leaves, categories);
-                    Ok(())
-                }
-                None => self.forest.push(splits, leaves, categories, &to, &mut self.thresholds),
-            })
-            .map_err(|problem| self.bad_tree(number, &problem))
-    }
-
-    /// What the last tree covered in the training.
-    pub fn cover(&mut self, covers: Covers<'_>) -> Result<()> {
-        let number = self.len().saturating_sub(1);
-        let covered = self.explained.as_mut().map_or(Ok(()), |explained| explained.cover(covers));
-        covered.map_err(|problem| self.bad_tree(number, &problem))
-    }
-
-    /// What the library calls the leaves of the last tree; if of one tree, then of all.
-    pub fn number_leaves(&mut self, numbers: Vec<u32>) {
-        self.leaf_numbers.push(numbers.into());
-    }
-
-    fn bad_tree(&self, number: usize, problem: &str) -> Error {
-        let fix = "save the model again, and copy the file whole";
-        Error::new(ErrorKind::Model, &self.subject, format!("tree {number} {problem}"), fix)
-    }
-
-    /// What explains the scores of the trees.
-    pub fn finish_explained(self) -> Result<Contributions> {
-        let Self { subject, features, divisor, is_near_zero_zero, whole, sums, explained, .. } = self;
-        let mut explained = explained.unwrap_or_default();
-        if self.refuses_negative_categories {
-            explained.refuse_negative_categories();
-        }
-        let made = explained.finish(features, &sums, divisor, (is_near_zero_zero, whole));
-        let fix = "save the model again with the library that trained it";
-        made.map_err(|problem| Error::new(ErrorKind::Model, subject, problem, fix))
-    }
-
-    /// Adds a tree for one output whose leaves are linear functions of the row; `leaves` are what counts where one of a
-    /// function's columns is missing.
-    ///
-    /// In an ensemble of float32, functions are added term by term, without those of missing numbers and without constants.
-    pub fn push_linear(
-        &mut self,
-        to: usize,
-        splits: &[Split],
-        leaves: &[f64],
-        categories: &[Vec<u32>],
-        functions: &[LinearLeaf],
-    ) -> Result<()> {
-        if self.explains() {
-            let problem = "has no `contributions`: its leaves are linear functions of the row";
-            let fix = "train trees whose leaves are numbers";
-            return Err(Error::new(ErrorKind::Unsupported, &self.subject, problem, fix));
-        }
-        let number = self.len();
-        self.push(to..to + 1, splits, leaves, categories)?;
-        let fits = if functions.len() == leaves.len() {
-            self.linear.get_or_insert_default().push(number, functions, self.features)
-        } else {
-            Err(format!("has {} leaves and {} linear functions", leaves.len(), functions.len()))
-        };
-        fits.map_err(|problem| self.bad_tree(number, &problem))
-    }
-
-    /// The ensemble.
-    pub fn finish(self) -> Result<Ensemble> {
-        let Self { subject, features, outputs, link, divisor, is_near_zero_zero, whole, sums, thresholds, .. } = self;
-        let (mut forest, linear) = (self.forest, self.linear);
-        let mut columns = forest.finish(thresholds, linear.is_none()).map_err(|problem| {
-            Error::new(
-                ErrorKind::Unsupported,
-                subject,
-                problem,
-                "train with fewer features, or convert the model to ONNX",
-            )
-        })?;
-        if self.refuses_negative_categories {
-            columns.refuse_negative_categories();
-        }
-        if is_near_zero_zero {
-            columns.take_for_zero(ZERO);
-        }
-        Ok(Ensemble {
-            features,
-            outputs,
-            link,
-            divisor,
-            is_near_zero_zero,
-            whole,
-            sums,
-            columns,
-            forest,
-            linear,
-            leaf_numbers: self.leaf_numbers,
-            blocks: OnceLock::new(),
-            walked: AtomicUsize::new(0),
-            deep: OnceLock::new(),
-            tops: OnceLock::new(),
-        })
-    }
 }
 
 impl Ensemble {
@@ -563,127 +330,6 @@ impl Ensemble {
             Some(batches)
         };
         self.blocks.get_or_init(make).as_ref()
-    }
-
-    /// Adds the leaves of some rows; says how many. `members` are the bits of categories, if they are known.
-    fn add_walks(&self, rows: Rows<'_>, members: Option<&Members>, scores: &mut [f64]) -> usize {
-        if let Some(members) = members {
-            self.add_walk_by_bits(rows, members, &mut scores[..self.outputs]);
-            return 1;
-        }
-        let count = MOST_ROWS.min(scores.len() / self.outputs);
-        let columns = self.columns.len();
-        let mut ranks = vec![0; count * columns];
-        self.rank(rows, &mut ranks);
-        let together = count - count % WALKS;
-        let (many, few) = ranks.split_at(together * columns);
-        let (scores_of_many, scores_of_few) = scores.split_at_mut(together * self.outputs);
-        if together > 0 {
-            self.add_rows_together(many, scores_of_many);
-        }
-        for (ranks, scores) in few.chunks_exact(columns).zip(scores_of_few.chunks_exact_mut(self.outputs)) {
-            self.add_row(ranks, None, scores);
-        }
-        count
-    }
-
-    /// Adds the leaves of the first row.
-    fn add_walk_by_bits(&self, rows: Rows<'_>, members: &Members, scores: &mut [f64]) {
-        let mut ranks: SmallVec<[u16; 64]> = smallvec![0; self.columns.len()];
-        self.rank(rows, &mut ranks);
-        let starts = match rows {
-            Rows::Floats(rows) => members.starts(&self.columns, rows),
-            Rows::Doubles(rows) => members.starts(&self.columns, rows),
-        };
-        self.add_row(&ranks, Some((&starts, members.bits())), scores);
-    }
-
-    /// Adds the leaves of the first row, whose bytes are its ranks; says that it is one row.
-    fn add_walk_by_lanes(&self, how: Instructions, blocks: &Blocks, rows: Rows<'_>, scores: &mut [f64]) -> usize {
-        let mut bytes: SmallVec<[u8; NARROW]> = smallvec![0; blocks.lanes()];
-        blocks.rank_row(how, &self.columns, rows, &mut bytes);
-        let zeros = std::iter::repeat_n(0, self.columns.zeros());
-        let ranks: SmallVec<[u16; NARROW]> = zeros.chain(bytes.iter().copied().map(u16::from)).collect();
-        self.add_row(&ranks, None, scores);
-        1
-    }
-
-    /// The ranks of rows, as many as there are to be.
-    fn rank(&self, rows: Rows<'_>, ranks: &mut [u16]) {
-        let ranks = ranks.chunks_exact_mut(self.columns.len());
-        match rows {
-            Rows::Floats(rows) => {
-                let rows = rows.chunks_exact(self.features);
-                rows.zip(ranks).for_each(|(row, ranks)| self.columns.rank_row(row, ranks));
-            }
-            Rows::Doubles(rows) => {
-                let rows = rows.chunks_exact(self.features);
-                rows.zip(ranks).for_each(|(row, ranks)| self.columns.rank_row(row, ranks));
-            }
-        }
-    }
-
-    /// Adds the leaves of one row, of which some are functions of it.
-    fn add_linear(&self, linear: &Linear, row: &[f64], scores: &mut [f64]) {
-        let mut ranks = vec![0; self.columns.len()];
-        self.columns.rank_row(row, &mut ranks);
-        let mut leaves = vec![0; self.forest.len()];
-        self.forest.leaves_of_row(&ranks, None, |tree, _, leaf| leaves[tree] = leaf);
-        for (tree, leaf) in leaves.into_iter().enumerate() {
-            let score = &mut scores[self.forest.output(tree)];
-            let sum = if self.sums.are_single {
-                linear.add_single(tree, leaf, row, *score)
-            } else {
-                linear.value(tree, leaf, row).map(|value| *score + value)
-            };
-            match sum {
-                Some(sum) => *score = sum,
-                None => self.add_leaf(tree, leaf, scores),
-            }
-        }
-    }
-
-    fn add_row(&self, ranks: &[u16], bits: Option<(&[u32], &[u64])>, scores: &mut [f64]) {
-        if let [score] = scores {
-            let mut values = vec![0.0; self.forest.len()];
-            self.forest.leaves_of_row(ranks, bits, |tree, _, leaf| values[tree] = self.forest.value(tree, leaf));
-            // In a register: through memory, each tree would wait for the one before.
-            *score = if self.sums.are_single {
-                values.iter().fold(*score, |sum, value| single(sum + value))
-            } else {
-                values.iter().fold(*score, |sum, value| sum + value)
-            };
-            return;
-        }
-        let mut leaves = vec![0; self.forest.len()];
-        self.forest.leaves_of_row(ranks, bits, |tree, _, leaf| leaves[tree] = leaf);
-        for (tree, leaf) in leaves.into_iter().enumerate() {
-            self.add_leaf(tree, leaf, scores);
-        }
-    }
-
-    fn add_leaf(&self, tree: usize, leaf: u32, scores: &mut [f64]) {
-        let scores = &mut scores[self.forest.output(tree)..];
-        for (score, value) in scores.iter_mut().zip(self.forest.values(tree, leaf)) {
-            *score += value;
-            if self.sums.are_single {
-                *score = single(*score);
-            }
-        }
-    }
-
-    /// Adds the leaves of groups of [`WALKS`] rows, one tree after the other.
-    fn add_rows_together(&self, ranks: &[u16], scores: &mut [f64]) {
-        let columns = self.columns.len();
-        for tree in 0..self.forest.len() {
-            let scores = scores.chunks_exact_mut(WALKS * self.outputs);
-            for (ranks, scores) in ranks.chunks_exact(WALKS * columns).zip(scores) {
-                let leaves = self.forest.leaves_of_tree(tree, ranks, columns);
-                for (scores, at) in scores.chunks_exact_mut(self.outputs).zip(leaves) {
-                    self.add_leaf(tree, self.forest.number(at), scores);
-                }
-            }
-        }
     }
 }
 
