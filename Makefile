@@ -92,11 +92,13 @@ fuzz: develop  ## read mutations of the tests' models, to find one that ends in 
 	$(BIN)/python fuzz/seeds.py $(TARGET)
 	RUSTC_BOOTSTRAP=1 cargo fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -rss_limit_mb=2048 -timeout=20
 
-# `make long EXAMPLES=3000` takes ten times as many.
+# `make long EXAMPLES=3000` takes ten times as many, `make long FIRST=5000` others.
 EXAMPLES := 300
+FIRST := 0
 .PHONY: long
 long: develop  ## compare 300 random models of each kind with the libraries that made them
-	GLOWPLUG_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $$(grep -l GLOWPLUG_TEST_EXAMPLES tests/test_*.py)
+	GLOWPLUG_TEST_EXAMPLES=$(EXAMPLES) GLOWPLUG_TEST_FIRST_SEED=$(FIRST) \
+		$(BIN)/python -m pytest $$(grep -lE 'GLOWPLUG_TEST_EXAMPLES|import seeds' tests/test_*.py)
 
 .PHONY: check
 check: lint types docs test  ## format, lint, types, docs and tests: what CI runs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import pytest
 
 import glowplug
 from glowplug.convert import from_sklearn
+from seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30")))
+SEEDS = seeds(30)
 LOSSES = (
     "RMSE", "Logloss", "MultiClass", "MAE", "Poisson", "MultiClassOneVsAll", "Quantile:alpha=0.3", "MultiRMSE",
     "CrossEntropy", "Tweedie:variance_power=1.5", "MultiLogloss",

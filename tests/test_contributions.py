@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -20,13 +19,14 @@ import glowplug
 import models
 import test_trees
 import test_xgboost
+from seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     Array = np.ndarray[Any, Any]
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30")))
+SEEDS = seeds(30)
 
 
 def assert_close(got: Array, expected: Array, tolerance: float) -> None:

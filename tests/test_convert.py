@@ -20,6 +20,7 @@ from sklearn.base import is_classifier
 import glowplug
 from glowplug.convert import Converted, from_sklearn
 from glowplug.convert import check as checked
+from seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30")))
+SEEDS = seeds(30)
 FAMILIES = (
     ensemble.RandomForestClassifier, ensemble.RandomForestRegressor, ensemble.ExtraTreesClassifier,
     ensemble.ExtraTreesRegressor, ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor,

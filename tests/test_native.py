@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from onnx import helper
 import glowplug
 import models
 from models import graph, value
+from seeds import seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "32")))
+SEEDS = seeds(32)
 FEATURES = 5
 ML = models.ML_DOMAIN
 #: In the order of the numbers that they have in version 5.

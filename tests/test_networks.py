@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from onnx import helper
 import glowplug
 import models
 from models import constant, graph, model_bytes, value
+from seeds import seeds
 from worker_tools import python
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-EXAMPLES = int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30"))
+SEEDS = seeds(30)
 #: Whether networks are run by glowplug itself unasked: with AVX2 and fused multiply-add.
 IS_FAST = glowplug.load(models.mlp()).explain()["engine"] == "native"
 #: Numbers that go through networks in odd ways.
@@ -278,7 +278,7 @@ def same(got: Array, expected: Array) -> None:
     np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5 * max(1.0, float(finite.max(initial=0))))
 
 
-@pytest.mark.parametrize("seed", range(EXAMPLES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_answers_are_those_of_onnxruntime(seed: int, assert_same: Any) -> None:
     content = Network(seed).build()
     model = glowplug.load(content, engine="native")

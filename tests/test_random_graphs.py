@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +11,14 @@ from onnx import helper
 import glowplug
 import models
 from models import graph, value
+from seeds import seeds
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
     Array = np.ndarray[Any, Any]
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30")))
+SEEDS = seeds(30)
 ML = models.ML_DOMAIN
 WORDS = ["", "a", "b", "Zürich", "naïve 🙂"]
 ROWS = 600

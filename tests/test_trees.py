@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import re
 import subprocess
@@ -16,12 +15,13 @@ import numpy as np
 import pytest
 
 import glowplug
+from seeds import seeds
 from worker_tools import python
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "32")))
+SEEDS = seeds(32)
 OBJECTIVES = (
     "binary", "regression", "regression_l1", "huber", "quantile", "mape", "poisson", "gamma", "tweedie", "multiclass",
     "multiclassova", "cross_entropy", "cross_entropy_lambda", "lambdarank", "rank_xendcg", "fair",

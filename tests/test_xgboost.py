@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,13 +12,14 @@ import pytest
 import xgboost
 
 import glowplug
+from seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     Array = np.ndarray[Any, Any]
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "32")))
+SEEDS = seeds(32)
 OBJECTIVES = (
     "binary:logistic", "reg:squarederror", "reg:squaredlogerror", "reg:logistic", "binary:logitraw", "binary:hinge",
     "count:poisson", "reg:gamma", "reg:tweedie", "reg:pseudohubererror", "reg:absoluteerror", "rank:pairwise",

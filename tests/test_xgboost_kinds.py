@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,14 @@ import pytest
 import xgboost
 
 import glowplug
+from seeds import seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     Array = np.ndarray[Any, Any]
 
-SEEDS = range(int(os.environ.get("GLOWPLUG_TEST_EXAMPLES", "30")))
+SEEDS = seeds(30)
 ODD = np.array([np.nan, 0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38, 0.5, 1.0], np.float32)
 #: In place of categories: missing, negative, between two, never seen, beyond what float32 can count.
 ODD_CATEGORIES = np.array([np.nan, -0.0, -0.5, -1.0, -7.0, 1.5, 2.999, 39.0, 63.0, 64.0, 1e6, 2.0**24, 3e9], np.float32)
