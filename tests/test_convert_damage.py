@@ -104,7 +104,7 @@ def lists_of(original: bytes) -> int:
         (0, 6, "complete"),
         (0, 8, "beyond the lists"),
         (0, 0, "not complete"),
-        (8, 0, "complete with 1"),
+        (8, 0, "beyond the lists"),
         (8, 200, "kind 200"),
         (8, 6, "beyond the sets"),
         (16, 9, "column 9"),

@@ -37,36 +37,56 @@ pub(super) struct Thresholds {
     /// Of all numbers.
     rules: Vec<Rule>,
     /// Those met last, by a hash.
-    remembered: Vec<Option<Met>>,
+    remembered: Vec<Pair>,
 }
 
-/// A threshold that was met before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A threshold that was met before, in as few bytes as it fits into.
+#[derive(Debug, Clone, Copy)]
 struct Met {
-    feature: u32,
-    rule: Rule,
+    /// Of a set of categories its number.
     threshold: u64,
+    /// The feature and the rule.
+    tag: u32,
     number: u32,
 }
+
+/// The two that were met last of those with one hash, so that they do not forget each other again and again. They never lie
+/// in two lines of the cache.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
+struct Pair([Met; 2]);
 
 /// A feature, a threshold in the order of whole numbers, and the number that both have: 32, 64 and 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key(u128);
 
 impl Met {
+    /// No rule has so large a tag.
+    const NOTHING: Self = Self { threshold: 0, tag: u32::MAX, number: 0 };
+
+    /// A threshold with its number; nothing if it has no tag.
+    fn new(feature: u32, rule: Rule, threshold: f64, number: u32) -> Option<Self> {
+        let (kind, threshold) = match rule {
+            Rule::MissingIsZero => (0, threshold.to_bits()),
+            Rule::ZeroLeft => (1, threshold.to_bits()),
+            Rule::ZeroRight => (2, threshold.to_bits()),
+            Rule::MissingLeft => (3, threshold.to_bits()),
+            Rule::MissingRight => (4, threshold.to_bits()),
+            Rule::Categories(set) => (5, u64::from(set)),
+            Rule::CategoriesOrMissing(set) => (6, u64::from(set)),
+        };
+        (feature < 1 << 29).then_some(Self { threshold, tag: feature << 3 | kind, number })
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        (self.threshold ^ other.threshold) | u64::from(self.tag ^ other.tag) == 0
+    }
+
     /// Where it is among so many, a power of two.
     #[allow(clippy::cast_possible_truncation, reason = "the highest bits")]
     fn slot(&self, count: usize) -> usize {
-        let rule = match self.rule {
-            Rule::MissingIsZero => 0,
-            Rule::ZeroLeft => 1,
-            Rule::ZeroRight => 2,
-            Rule::MissingLeft => 3,
-            Rule::MissingRight => 4,
-            Rule::Categories(set) | Rule::CategoriesOrMissing(set) => u64::from(set) + 5,
-        };
         // An odd number with about as many ones as zeros: the golden ratio's.
-        let mixed = (u64::from(self.feature) << 32 ^ rule << 8 ^ self.threshold).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (u64::from(self.tag) << 29 ^ self.threshold).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         ((mixed ^ mixed >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - count.trailing_zeros())) as usize
     }
 }
@@ -96,7 +116,7 @@ impl Key {
 }
 
 /// Where a node looks, and the largest rank that goes left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) column: u16,
     pub(super) rank: u16,
@@ -139,23 +159,18 @@ impl Thresholds {
         let threshold = if rule.set().is_some() { 0.0 } else { threshold + 0.0 };
         // Fewer than nodes, of which a model has at most 2³¹.
         let next = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
-        let met = Met { feature, rule, threshold: threshold.to_bits(), number: next };
-        if self.rules.len() >= self.remembered.len() && self.remembered.len() < MOST_REMEMBERED {
-            let size = (self.remembered.len() * 4).clamp(128, MOST_REMEMBERED);
-            for met in std::mem::replace(&mut self.remembered, vec![None; size]).into_iter().flatten() {
+        if self.rules.len() >= 2 * self.remembered.len() && 2 * self.remembered.len() < MOST_REMEMBERED {
+            let pairs = (self.remembered.len() * 4).clamp(64, MOST_REMEMBERED / 2);
+            let before = std::mem::replace(&mut self.remembered, vec![Pair([Met::NOTHING; 2]); pairs]);
+            before.into_iter().flat_map(|pair| pair.0).filter(|met| met.tag != u32::MAX).for_each(|met| {
                 self.remember(met);
-            }
+            });
         }
-        // Each has two places, so that two that meet in one do not forget each other again and again.
-        let slot = met.slot(self.remembered.len());
-        for place in [slot, slot ^ 1] {
-            if let Some(before) = self.remembered[place]
-                && before == (Met { number: before.number, ..met })
-            {
-                return before.number;
-            }
+        if let Some(met) = Met::new(feature, rule, threshold, next)
+            && let Some(before) = self.remember(met)
+        {
+            return before;
         }
-        self.remember(met);
         self.rules.push(rule);
         if rule.set().is_some() {
             self.sets.push((feature, rule, next));
@@ -165,9 +180,18 @@ impl Thresholds {
         next
     }
 
-    fn remember(&mut self, met: Met) {
+    /// The number of one that was met before; else this one is met.
+    #[inline]
+    fn remember(&mut self, met: Met) -> Option<u32> {
         let slot = met.slot(self.remembered.len());
-        self.remembered[slot ^ 1] = self.remembered[slot].replace(met);
+        let [last, before] = &mut self.remembered[slot].0;
+        // One branch, which is mostly taken the same way.
+        let (is_last, is_before) = (last.is(&met), before.is(&met));
+        if is_last | is_before {
+            return Some(std::hint::select_unpredictable(is_last, last.number, before.number));
+        }
+        (*before, *last) = (*last, met);
+        None
     }
 
     /// Sorts them, and says of each number where it is, and of each place of categories which rule it is. `zeros` columns

@@ -3,8 +3,7 @@
 //! A row that has walked through all trees waits for as many leaves. Where thousands of them are alike, those that there
 //! are stay in the first cache.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 /// The number of a leaf among them has as many bits as a rank.
 const MOST: usize = 1 << 16;
@@ -12,79 +11,49 @@ const MOST: usize = 1 << 16;
 const FEW: usize = 1 << 12;
 const TIMES: usize = 4;
 
-/// Hashes a few numbers by multiplying: most of the time went to the usual hash. It begins with a random number, so that no
-/// file can be made to have many leaves of one hash.
-#[derive(Debug, Clone)]
-struct Multiply(u64);
-
-impl Default for Multiply {
-    fn default() -> Self {
-        Self(RandomState::new().hash_one(0))
-    }
-}
-
-impl BuildHasher for Multiply {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Hasher for Multiply {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, bytes) = bytes.as_chunks();
-        for word in words {
-            self.write_u64(u64::from_le_bytes(*word));
-        }
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, value: u32) {
-        self.write_u64(u64::from(value));
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "halves")]
-    fn write_u64(&mut self, value: u64) {
-        // An odd number with about as many ones as zeros: the golden ratio's.
-        let product = u128::from(self.0 ^ value) * 0x9E37_79B9_7F4A_7C15;
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
-
-    #[allow(clippy::cast_sign_loss, reason = "which variant")]
-    fn write_isize(&mut self, value: isize) {
-        self.write_u64(value as u64);
-    }
-}
+/// Places for kinds by their hashes: twice as many as kinds, so that a free one is near.
+const PLACES: usize = 2 * MOST;
 
 /// Leaves of `width` numbers, each kind once, and for all leaves which kind it is; nothing if there are too many kinds.
 pub(super) fn distinct(leaves: &[f64], width: usize) -> Option<(Vec<f64>, Vec<u32>)> {
-    let (mut known, mut numbers, mut bits) = (Vec::new(), Vec::with_capacity(leaves.len() / width), Vec::new());
-    let mut kinds: HashMap<Vec<u64>, u32, Multiply> = HashMap::default();
+    let (mut known, mut count, mut numbers) = (Vec::new(), 0, Vec::with_capacity(leaves.len() / width));
+    // The numbers of kinds and one, so that a place without one is 0.
+    let mut places = vec![0_u32; PLACES];
+    // No file can be made to have many leaves of one hash.
+    let seed = RandomState::new().hash_one(0);
     for (seen, leaf) in leaves.chunks_exact(width).enumerate() {
-        bits.clear();
-        bits.extend(leaf.iter().map(|value| value.to_bits()));
-        let number = if let Some(number) = kinds.get(&bits[..]) {
-            *number
-        } else {
-            let count = kinds.len();
-            if count == MOST || count > FEW && count * TIMES > seen {
-                return None;
+        let mut place = hash(seed, leaf) % PLACES;
+        let number = loop {
+            let Some(number) = places[place].checked_sub(1) else {
+                if count as usize == MOST || count as usize > FEW && count as usize * TIMES > seen {
+                    return None;
+                }
+                known.extend_from_slice(leaf);
+                count += 1;
+                places[place] = count;
+                break count - 1;
+            };
+            let kind = &known[number as usize * width..][..width];
+            if leaf.iter().zip(kind).all(|(one, other)| one.to_bits() == other.to_bits()) {
+                break number;
             }
-            let number = u32::try_from(count).ok()?;
-            kinds.insert(bits.clone(), number);
-            known.extend_from_slice(leaf);
-            number
+            place = (place + 1) % PLACES;
         };
         numbers.push(number);
     }
     Some((known, numbers))
+}
+
+/// A hash by multiplying: most of the time went to the usual one.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "halves, and the lowest bits")]
+fn hash(seed: u64, leaf: &[f64]) -> usize {
+    let mixed = leaf.iter().fold(seed, |hash, value| {
+        // An odd number with about as many ones as zeros: the golden ratio's.
+        let product = u128::from(hash ^ value.to_bits()) * 0x9E37_79B9_7F4A_7C15;
+        product as u64 ^ (product >> 64) as u64
+    });
+    mixed as usize
 }
 
 #[cfg(test)]

@@ -69,6 +69,8 @@ fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder
         builder.explain();
     }
     let mut lists = Lists::of(lists, &shape).map_err(wrong)?;
+    // No more than the lists have.
+    builder.reserve(shape.nodes);
     for tree in 0..shape.trees {
         let nodes = lists.tree(&shape).map_err(|problem| bad(subject, &format!("tree {tree} {problem}")))?;
         let output = (tree * shape.width) % shape.outputs;

@@ -68,6 +68,13 @@ impl Child {
     }
 }
 
+/// The place of a child in a list of all `leaves` leaves, from the last to the first, and of the nodes behind them. What is
+/// before the list is nowhere in it.
+#[inline]
+pub(super) fn place(child: i32, leaves: usize) -> usize {
+    leaves.wrapping_add_signed(child as isize)
+}
+
 /// Makes sure that every walk from the first node ends in a leaf, and that all it meets on the way is there.
 ///
 /// Each leaf has `width` numbers.
@@ -85,17 +92,15 @@ pub(super) fn check(
     if let Some(leaf) = leaves.iter().position(|value| !value.is_finite()) {
         return Err(format!("has the value {} in leaf {leaf}, expected a finite number", leaves[leaf]));
     }
-    // Each node and leaf has one parent, and the root has none.
-    let (mut has_parent, mut is_held) = (vec![false; splits.len()], vec![false; splits.len() + 1]);
+    // Each node and leaf has one parent, and the root has none. Leaves come first, the last of them at 0: so no branch asks
+    // which of both a child is, which would be taken wrongly half of the time.
+    let mut is_taken = vec![false; 2 * splits.len() + 1];
     for (index, split) in splits.iter().enumerate() {
         for child in split.children {
-            let known = match Child::of(child) {
-                // Files number nodes in the order they were split, so that a parent comes before its children.
-                Child::Split(at) => has_parent.get_mut(at).filter(|_| at > index),
-                Child::Leaf(at) => is_held.get_mut(at),
-            };
-            match known {
-                Some(taken @ false) => *taken = true,
+            // Files number nodes in the order they were split, so that a parent comes before its children.
+            let is_before = usize::try_from(child).is_ok_and(|child| child <= index);
+            match is_taken.get_mut(place(child, splits.len() + 1)) {
+                Some(taken @ false) if !is_before => *taken = true,
                 _ => {
                     return Err(format!("has the child {child} in node {index}, which is no free node or leaf"));
                 }

@@ -7,7 +7,7 @@ use crate::trees::blocks::MOST_LEAVES;
 use crate::trees::columns::{Columns, Place, Thresholds};
 use crate::trees::distinct::distinct;
 use crate::trees::lines::{LINE, Open, Order};
-use crate::trees::tree::{Child, Split};
+use crate::trees::tree::Split;
 
 /// Nodes that a model may have.
 const MOST_NODES: u32 = 1 << 31;
@@ -40,25 +40,23 @@ impl Forest {
         }
         let root = next(self.nodes.len())?;
         self.nodes.push(Node::new(root, 0));
-        let child = if splits.is_empty() { Child::Leaf(0) } else { Child::Split(0) };
+        // All at once: then several are looked up at a time in a table that is larger than the first cache.
+        let number =
+            |split: &Split| thresholds.number(split.feature, split.rule.renumbered(first_set), split.threshold);
+        let numbers: Vec<u32> = splits.iter().map(number).collect();
         let mut order = Order::new(splits, is_large);
-        order.open(Open { at: root, child, level: 0 });
-        while let Some(Open { at, child, level }) = order.next() {
-            self.nodes[at as usize] = match child {
-                Child::Leaf(leaf) => {
-                    self.depths += level;
-                    Node::new(at, next(leaf)?)
-                }
-                Child::Split(index) => {
-                    let Split { feature, threshold, rule, children } = splits[index];
-                    let child = next(self.nodes.len())?;
-                    self.nodes.extend([Node::new(0, 0); 2]);
-                    for (at, to) in (child..).zip(children) {
-                        order.open(Open { at, child: Child::of(to), level: level + 1 });
-                    }
-                    Node::new(child, thresholds.number(feature, rule.renumbered(first_set), threshold))
-                }
-            };
+        self.depths += order.depths();
+        if !splits.is_empty() {
+            order.open(root, 0);
+        }
+        while let Some(Open { at, split }) = order.next() {
+            let child = next(self.nodes.len())?;
+            for (at, to) in (child..).zip(splits[split as usize].children) {
+                // As if it were a leaf: what is a split is put right when its turn comes, without a branch here.
+                self.nodes.push(Node::new(at, (!to).cast_unsigned()));
+                order.open(at, to);
+            }
+            self.nodes[at as usize] = Node::new(child, numbers[split as usize]);
         }
         let first_leaf = self.leaves.len();
         self.trees.push(Tree { root, first_leaf, width: outputs.len(), output: outputs.start });
@@ -72,24 +70,47 @@ impl Forest {
     /// Puts columns and ranks in the place of the thresholds' numbers. With `has_values` a leaf is nothing but its numbers.
     pub(in crate::trees) fn finish(&mut self, thresholds: Thresholds, has_values: bool) -> Result<Columns, String> {
         self.nodes.shrink_to_fit();
-        if self.most_leaves > MOST_LEAVES {
+        let is_large = self.most_leaves > MOST_LEAVES;
+        if is_large {
             self.align();
-            if has_values {
-                self.merge_leaves();
-            }
         }
+        let merged = if is_large && has_values { self.distinct() } else { None };
         // The numbers of leaves have 16 bits of the rank, and which of these columns it is.
-        let zeros = if self.names.is_empty() { (self.most_leaves >> 16) + 1 } else { 1 };
+        let zeros = if merged.is_none() { (self.most_leaves >> 16) + 1 } else { 1 };
         let (columns, places, rules_of_columns) = thresholds.place(zeros)?;
-        for at in 0..self.nodes.len() {
-            let node = &mut self.nodes[at];
-            if node.child as usize != at {
-                Place { column: node.column, rank: node.rank } = places[node.number() as usize];
+        (self.rules_of_columns, self.first_of_categories) = (rules_of_columns, columns.first_of_categories());
+        match merged {
+            None => self.settle(&places, |_, _, _, number| number),
+            Some((leaves, kinds)) => {
+                self.names = vec![0; self.nodes.len()];
+                self.settle(&places, |names, tree, at, number| {
+                    names[at] = number;
+                    kinds.get(tree.first_leaf / tree.width + number as usize).copied().unwrap_or_default()
+                });
+                self.trees.iter_mut().for_each(|tree| tree.first_leaf = 0);
+                self.leaves = leaves;
             }
         }
-        (self.rules_of_columns, self.first_of_categories) = (rules_of_columns, columns.first_of_categories());
         self.leaves.shrink_to_fit();
         Ok(columns)
+    }
+
+    /// Gives splits their places, and leaves the numbers that `leaf` has for them. What a node is not is asked for the number
+    /// 0: a branch would be taken wrongly half of the time.
+    fn settle(&mut self, places: &[Place], mut leaf: impl FnMut(&mut [u32], &Tree, usize, u32) -> u32) {
+        let mut trees = self.trees.iter().peekable();
+        while let Some(tree) = trees.next() {
+            let end = trees.peek().map_or(self.nodes.len(), |tree| tree.root as usize);
+            for at in tree.root as usize..end {
+                let node = &mut self.nodes[at];
+                let (is_leaf, number) = (node.child as usize == at, node.number());
+                let [of_leaf, of_split] = std::hint::select_unpredictable(is_leaf, [number, 0], [0, number]);
+                let place = places.get(of_split as usize).copied().unwrap_or_default();
+                let leaf = Node::new(node.child, leaf(&mut self.names, tree, at, of_leaf));
+                let split = Node { child: node.child, column: place.column, rank: place.rank };
+                *node = std::hint::select_unpredictable(is_leaf, leaf, split);
+            }
+        }
     }
 
     /// Moves all nodes so that lines are those of the cache: allocators align as little as nodes need.
@@ -98,6 +119,9 @@ impl Forest {
         self.nodes.reserve_exact(LINE);
         let line = LINE * size_of::<Node>();
         let shift = (line - self.nodes.as_ptr().addr() % line) % line / size_of::<Node>();
+        if shift == 0 {
+            return;
+        }
         let count = self.nodes.len();
         self.nodes.extend((0..shift).map(|_| Node::new(0, 0)));
         self.nodes.copy_within(..count, shift);
@@ -107,26 +131,12 @@ impl Forest {
         self.trees.iter_mut().for_each(|tree| tree.root += shift as u32);
     }
 
-    /// Keeps leaves that are alike once, if there are many.
-    fn merge_leaves(&mut self) {
+    /// Leaves that are alike once, and of all leaves which they are, if there are many.
+    fn distinct(&self) -> Option<(Vec<f64>, Vec<u32>)> {
         let width = self.trees[0].width;
         if self.trees.iter().any(|tree| tree.width != width) {
-            return;
+            return None;
         }
-        let Some((leaves, kinds)) = distinct(&self.leaves, width) else { return };
-        self.names = vec![0; self.nodes.len()];
-        let mut trees = self.trees.iter().peekable();
-        while let Some(Tree { root, first_leaf, .. }) = trees.next() {
-            let end = trees.peek().map_or(self.nodes.len(), |tree| tree.root as usize);
-            for at in *root as usize..end {
-                let node = &mut self.nodes[at];
-                if node.child as usize == at {
-                    self.names[at] = node.number();
-                    *node = Node::new(node.child, kinds[first_leaf / width + node.number() as usize]);
-                }
-            }
-        }
-        self.trees.iter_mut().for_each(|tree| tree.first_leaf = 0);
-        self.leaves = leaves;
+        distinct(&self.leaves, width)
     }
 }
