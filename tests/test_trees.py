@@ -330,7 +330,10 @@ DUMP = {
     "missing": (lambda tree: tree["tree_structure"].update(missing_type="null"), "missing_type"),
     "set": (lambda tree: tree["tree_structure"].update(decision_type="=="), "does not fit"),
     "category": (lambda tree: tree["tree_structure"].update(decision_type="==", threshold="1||x"), "category"),
-    "large set": (lambda tree: tree["tree_structure"].update(decision_type="==", threshold="4000000000"), "64 MB"),
+    "large set": (
+        lambda tree: tree["tree_structure"].update(decision_type="==", threshold="4000000000"),
+        "categories take more than 4 MB",
+    ),
     "threshold": (lambda tree: tree["tree_structure"].update(threshold=math.nan), "NaN"),
     "one child": (lambda tree: tree["tree_structure"].pop("left_child"), "two children"),
     "no threshold": (lambda tree: tree["tree_structure"].pop("threshold"), "no `threshold`"),

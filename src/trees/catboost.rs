@@ -35,7 +35,7 @@ pub fn explain_catboost(bytes: &[u8], subject: &str) -> Result<Contributions> {
 }
 
 fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder>> {
-    let mut forest = Forest::default();
+    let mut forest = Forest::new(bytes.len());
     let skipped = if explains { SKIPPED.to_vec() } else { [&SKIPPED[..], &WEIGHTS].concat() };
     let mut unknown = None;
     let take = &mut |tree: Value| {

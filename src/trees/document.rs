@@ -77,17 +77,6 @@ pub(super) fn read(bytes: &[u8], mut wanted: Wanted<'_>) -> Result<Value, String
     Ok(value)
 }
 
-impl Wanted<'_> {
-    /// Hands an element of a list on, or keeps it there.
-    fn keep(&mut self, key: &str, list: &mut Value, item: Value) -> Result<(), String> {
-        if self.lists.contains(&key) {
-            return (self.take)(item);
-        }
-        push(list, item);
-        Ok(())
-    }
-}
-
 /// A list on its way: of numbers as long as there is nothing else.
 fn push(list: &mut Value, item: Value) {
     match (list, item) {
@@ -109,11 +98,22 @@ fn json(jiter: &mut Jiter<'_>, peek: Peek, key: &str, wanted: &mut Wanted<'_>, d
     let depth = deeper(depth, wanted.deepest)?;
     match peek {
         Peek::Array => {
-            let mut list = Value::Numbers(Vec::new());
+            let is_taken = wanted.lists.contains(&key);
+            let mut numbers = Vec::new();
             let mut next = jiter.known_array().map_err(wrong)?;
+            // Most are of nothing but numbers.
+            while let Some(peek) = next.filter(|peek| peek.is_num() && !is_taken) {
+                numbers.push(jiter.known_float(peek).map_err(wrong)?);
+                next = jiter.array_step().map_err(wrong)?;
+            }
+            let mut list = Value::Numbers(numbers);
             while let Some(peek) = next {
                 let item = json(jiter, peek, "", wanted, depth)?;
-                wanted.keep(key, &mut list, item)?;
+                if is_taken {
+                    (wanted.take)(item)?;
+                } else {
+                    push(&mut list, item);
+                }
                 next = jiter.array_step().map_err(wrong)?;
             }
             Ok(list)
@@ -160,6 +160,35 @@ struct Ubjson<'a> {
     bytes: &'a [u8],
 }
 
+/// Bytes of a number with this mark.
+fn size_of_number(mark: u8) -> Option<usize> {
+    Some(match mark {
+        b'i' | b'U' => 1,
+        b'I' => 2,
+        b'l' | b'd' => 4,
+        b'L' | b'D' => 8,
+        _ => return None,
+    })
+}
+
+/// Reads as many numbers of one kind.
+#[inline]
+#[allow(clippy::cast_precision_loss, reason = "beyond 2^53 there are no counts, features or nodes")]
+fn numbers(mark: u8, bytes: &[u8], numbers: &mut [f64]) {
+    fn each<const N: usize>(bytes: &[u8], numbers: &mut [f64], read: impl Fn([u8; N]) -> f64) {
+        numbers.iter_mut().zip(bytes.as_chunks().0).for_each(|(number, bytes)| *number = read(*bytes));
+    }
+    match mark {
+        b'i' => each(bytes, numbers, |bytes| f64::from(i8::from_be_bytes(bytes))),
+        b'U' => each(bytes, numbers, |[byte]| f64::from(byte)),
+        b'I' => each(bytes, numbers, |bytes| f64::from(i16::from_be_bytes(bytes))),
+        b'l' => each(bytes, numbers, |bytes| f64::from(i32::from_be_bytes(bytes))),
+        b'L' => each(bytes, numbers, |bytes| i64::from_be_bytes(bytes) as f64),
+        b'd' => each(bytes, numbers, |bytes| f64::from(f32::from_be_bytes(bytes))),
+        _ => each(bytes, numbers, f64::from_be_bytes),
+    }
+}
+
 impl<'a> Ubjson<'a> {
     fn byte(&mut self) -> Result<u8, String> {
         self.take(1).map(|bytes| bytes[0])
@@ -172,21 +201,11 @@ impl<'a> Ubjson<'a> {
     }
 
     /// A number after its mark, if that is the mark of one.
-    #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 there are no counts, features or nodes")]
     fn number(&mut self, mark: u8) -> Result<Option<f64>, String> {
-        fn fixed<const N: usize>(reader: &mut Ubjson<'_>) -> Result<[u8; N], String> {
-            reader.take(N)?.first_chunk().copied().ok_or_else(|| "ends too early".to_owned())
-        }
-        Ok(Some(match mark {
-            b'i' => f64::from(i8::from_be_bytes(fixed(self)?)),
-            b'U' => f64::from(self.byte()?),
-            b'I' => f64::from(i16::from_be_bytes(fixed(self)?)),
-            b'l' => f64::from(i32::from_be_bytes(fixed(self)?)),
-            b'L' => i64::from_be_bytes(fixed(self)?) as f64,
-            b'd' => f64::from(f32::from_be_bytes(fixed(self)?)),
-            b'D' => f64::from_be_bytes(fixed(self)?),
-            _ => return Ok(None),
-        }))
+        let Some(size) = size_of_number(mark) else { return Ok(None) };
+        let mut number = [0.0];
+        numbers(mark, self.take(size)?, &mut number);
+        Ok(Some(number[0]))
     }
 
     /// A length: a whole number that is not beyond what is left.
@@ -242,6 +261,19 @@ impl<'a> Ubjson<'a> {
 
     fn list(&mut self, key: &str, wanted: &mut Wanted<'_>, depth: usize) -> Result<Value, String> {
         let (kind, count) = self.shape()?;
+        let is_taken = wanted.lists.contains(&key);
+        if let Some((kind, count)) = kind.zip(count)
+            && let Some(size) = size_of_number(kind)
+            && !is_taken
+        {
+            let bytes = self.take(count.saturating_mul(size))?;
+            if wanted.skipped.contains(&key) {
+                return Ok(Value::Nothing);
+            }
+            let mut list = vec![0.0; count];
+            numbers(kind, bytes, &mut list);
+            return Ok(Value::Numbers(list));
+        }
         let mut list = Value::Numbers(Vec::new());
         let mut seen = 0;
         while count.is_none_or(|count| seen < count) {
@@ -254,7 +286,7 @@ impl<'a> Ubjson<'a> {
                 b'N' => {}
                 mark => {
                     let item = self.value(mark, "", wanted, depth)?;
-                    wanted.keep(key, &mut list, item)?;
+                    if is_taken { (wanted.take)(item)? } else { push(&mut list, item) }
                 }
             }
             seen += 1;
@@ -318,6 +350,30 @@ mod tests {
         }
         assert_eq!(first.get("a").and_then(Value::numbers), Some(&[1.0, 2.5, -3.0][..]));
         assert_eq!(taken, [Value::Object(vec![("k".into(), Value::Number(7.0))]), taken[0].clone()]);
+    }
+
+    #[test]
+    fn lists_of_one_type_are_those_of_marks_one_by_one() {
+        let cases: [(u8, &[u8], [f64; 2]); 7] = [
+            (b'i', b"\x80\x07", [-128.0, 7.0]),
+            (b'U', b"\x80\x07", [128.0, 7.0]),
+            (b'I', b"\x80\0\0\x07", [-32768.0, 7.0]),
+            (b'l', b"\xff\xff\xff\xff\0\0\x01\0", [-1.0, 256.0]),
+            (b'L', b"\xff\xff\xff\xff\xff\xff\xff\xfe\0\0\0\x01\0\0\0\0", [-2.0, 4_294_967_296.0]),
+            (b'd', b"\xbf\x80\0\0\x7f\x80\0\0", [-1.0, f64::INFINITY]),
+            (b'D', b"\x3f\xf8\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", [1.5, 5e-324]),
+        ];
+        for (mark, bytes, expected) in cases {
+            let (one, two) = bytes.split_at(bytes.len() / 2);
+            let typed = [&[b'$', mark, b'#', b'i', 2][..], bytes].concat();
+            let untyped = [&[mark][..], one, &[mark], two, b"]"].concat();
+            for list in [&typed, &untyped] {
+                let document = all(&[&b"{i\x01a["[..], list, b"i\x04skip[", list, b"}"].concat()).unwrap();
+                assert_eq!(document.get("a").and_then(Value::numbers), Some(&expected[..]), "{}", char::from(mark));
+                assert_eq!(document.get("skip"), Some(&Value::Nothing));
+            }
+            all(&[&b"{i\x01a["[..], &typed[..typed.len() - 1]].concat()).unwrap_err();
+        }
     }
 
     #[test]

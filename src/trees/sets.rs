@@ -1,30 +1,43 @@
 //! Sets of categories as bits, one for each whole number.
 
-/// Words of 32 bits that the sets of a model may take: a category is a bit, however few there are, so that a short file
-/// could name ever larger ones.
-const MOST_WORDS: usize = 1 << 24;
+/// Bytes that the sets of any model may take, and how many more for each byte of its file: a category is a bit, however few
+/// there are, so that a short file could name ever larger ones. A split by one of 4,000 categories takes ten times its bytes
+/// in the file.
+const LEAST: usize = 4 << 20;
+const TIMES: usize = 16;
 
 /// Makes the sets of one model.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sets {
-    words: usize,
+    /// Words that they may still take, and at first.
+    left: usize,
+    most: usize,
 }
 
 impl Sets {
+    /// Those of a file of so many bytes.
+    pub(super) fn new(file: usize) -> Self {
+        let most = LEAST.saturating_add(file.saturating_mul(TIMES)) / size_of::<u32>();
+        Self { left: most, most }
+    }
+
     /// The set of these categories, in any order.
-    pub(super) fn of(&mut self, members: impl Iterator<Item = Result<u32, String>>) -> Result<Vec<u32>, String> {
-        let mut bits: Vec<u32> = Vec::new();
+    pub(super) fn of(
+        &mut self,
+        members: impl Iterator<Item = Result<u32, String>> + Clone,
+    ) -> Result<Vec<u32>, String> {
+        let mut words = 0;
+        for member in members.clone() {
+            words = words.max((member? / 32) as usize + 1);
+        }
+        self.left = self.left.checked_sub(words).ok_or_else(|| {
+            let most = (self.most * size_of::<u32>()) >> 20;
+            format!("sets of categories take more than {most} MB, too much for so short a file")
+        })?;
+        let mut bits = vec![0; words];
         for member in members {
             let member = member?;
-            let word = (member / 32) as usize;
-            if word >= bits.len() {
-                self.words += word + 1 - bits.len();
-                if self.words > MOST_WORDS {
-                    return Err(format!("sets of categories take more than {} MB", MOST_WORDS >> 18));
-                }
-                bits.resize(word + 1, 0);
-            }
-            bits[word] |= 1 << (member % 32);
+            bits[(member / 32) as usize] |= 1 << (member % 32);
         }
         Ok(bits)
     }
@@ -35,12 +48,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sets_are_bits_and_bounded() {
-        let mut sets = Sets::default();
+    fn sets_are_bits_and_bounded_by_the_file() {
+        let mut sets = Sets::new(0);
         assert_eq!(sets.of([33, 0, 33].into_iter().map(Ok)).unwrap(), [1, 2]);
         assert_eq!(sets.of(std::iter::empty()).unwrap(), [0; 0]);
         sets.of(std::iter::once(Err("no number".to_owned()))).unwrap_err();
-        for (member, fits) in [(1 << 28, true), (1 << 28, false), (u32::MAX, false)] {
+        // 4 MiB are left but for two words, and a category of 2²⁴ takes a half of them.
+        let cases = [(0, 1 << 24, true), (0, 1 << 24, false), (0, u32::MAX, false), (1 << 18, 1 << 25, true)];
+        for (file, member, fits) in cases {
+            if file > 0 {
+                sets = Sets::new(file);
+            }
             assert_eq!(sets.of(std::iter::once(Ok(member))).is_ok(), fits, "{member}");
         }
     }

@@ -74,7 +74,7 @@ fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder
 /// The document without its trees, and the trees.
 fn read_document(bytes: &[u8], subject: &str, explains: bool) -> Result<(Value, Vec<Tree>)> {
     let once = |skipped: &[&'static str]| {
-        let (mut trees, mut words, mut needs_weights) = (Vec::new(), Sets::default(), false);
+        let (mut trees, mut words, mut needs_weights) = (Vec::new(), Sets::new(bytes.len()), false);
         let take = &mut |value: Value| {
             trees.push(tree::read(&value, &mut words).map_err(|problem| match problem {
                 Problem::Broken(problem) => problem,

@@ -38,7 +38,7 @@ pub(super) struct Tree {
 }
 
 /// All trees so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Forest {
     pub(super) trees: Vec<Tree>,
     /// Of each feature that has them.
@@ -54,6 +54,11 @@ enum Question {
 }
 
 impl Forest {
+    /// No trees, of a file of so many bytes.
+    pub(super) fn new(file: usize) -> Self {
+        Self { trees: Vec::new(), categories: HashMap::new(), sets: Sets::new(file) }
+    }
+
     /// Adds a tree.
     pub(super) fn push(&mut self, tree: &Value) -> Result<(), Problem> {
         let tree = if tree.get("leaf_values").is_some() { self.symmetric(tree)? } else { self.other(tree)? };

@@ -27,7 +27,8 @@ pub fn explain_lightgbm_dump(bytes: &[u8], subject: &str) -> Result<Contribution
 
 fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder>> {
     let jiter = Jiter::new(bytes).with_allow_inf_nan();
-    let (head, trees) = Reader { jiter, sets: Sets::default() }.model().map_err(|problem| bad(subject, &problem))?;
+    let (head, trees) =
+        Reader { jiter, sets: Sets::new(bytes.len()) }.model().map_err(|problem| bad(subject, &problem))?;
     let mut builder = head.builder(explains, subject)?;
     for nodes in trees {
         let tree = nodes.tree().map_err(|problem| bad(subject, &problem))?;
