@@ -9,6 +9,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import catboost
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -337,6 +338,24 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], str]] = {
             n_estimators=2, verbose=-1, objective=lambda y, p: (p - y, np.ones_like(p))
         ).fit(*small()),
         "objective of its own",
+    ),
+    "one class of LightGBM": (
+        lambda: lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(small()[0], np.ones(100)),
+        "knows only the class 1.0",
+    ),
+    "trees left out": (
+        lambda: lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, pred_early_stop=True).fit(*small()),
+        "leaves out trees of rows that seem clear",
+    ),
+    "zero is missing": (
+        lambda: xgboost.XGBRegressor(n_estimators=2, missing=0.0).fit(*small()),
+        "takes 0.0 for missing",
+    ),
+    "sums of leaves": (
+        lambda: catboost.CatBoost(
+            {"iterations": 2, "loss_function": "Logloss", "verbose": 0, "allow_writing_files": False}
+        ).fit(*small()),
+        "CatBoost: predicts sums of leaves",
     ),
 }
 
