@@ -7,7 +7,7 @@ pub(super) mod tensor;
 
 pub use tensor::{Array, FullConstant};
 
-use super::lists::List;
+use super::lists::{Elements, List};
 
 /// A graph whose texts are borrowed from the file.
 #[derive(Debug, Default)]
@@ -54,6 +54,8 @@ pub enum Data<'a> {
     Texts(Vec<&'a str>),
     /// A list that is left in the file.
     Stored(List),
+    /// The elements of a tensor that are.
+    StoredTensor(Elements),
     /// A tensor.
     Tensor(FullConstant<'a>),
     /// A graph, or nothing.

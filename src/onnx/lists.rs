@@ -20,6 +20,8 @@ const LONGEST: u64 = 64;
 const FLOATS: u64 = 7;
 const INTS: u64 = 8;
 const TEXTS: u64 = 9;
+/// The number of the field of `TensorProto` that has elements as bytes.
+const RAW: u64 = 9;
 /// How elements of their own are encoded, and lists of all of them, by the last three bits of a tag.
 const VARINT: u64 = 0;
 const LENGTH: u64 = 2;
@@ -47,6 +49,51 @@ impl Source<'_> {
 /// A list that is left in the file: what follows the name in an `AttributeProto`.
 #[derive(Debug, Clone)]
 pub struct List(pub(super) Range<u64>);
+
+/// The elements of a tensor that are left in the file, one after the other.
+#[derive(Debug, Clone)]
+pub struct Elements {
+    /// Of which type they are.
+    pub element: Element,
+    /// How many there are.
+    pub count: usize,
+    range: Range<u64>,
+}
+
+/// Types of elements that are left in the file, and how they lie there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// float32: read by [`Cursor::float`].
+    Float32,
+    /// float64: read by [`Cursor::double`].
+    Float64,
+    /// uint8: read by [`Cursor::byte`].
+    Byte,
+    /// uint8 as a number of any length: read by [`Cursor::int`].
+    Int,
+}
+
+impl Elements {
+    /// `count` elements of the type with this number in `TensorProto.DataType`, which are in a field with that number;
+    /// nothing if they do not fit.
+    pub(super) fn new(element: u64, count: usize, field: u64, range: Range<u64>) -> Option<Self> {
+        let (element, size) = match (element, field) {
+            (1, RAW | 4) => (Element::Float32, 4),
+            (11, RAW | 10) => (Element::Float64, 8),
+            (2, RAW) => (Element::Byte, 1),
+            (2, 5) => (Element::Int, 0),
+            _ => return None,
+        };
+        let fits = size == 0 || (count as u64).checked_mul(size) == range.end.checked_sub(range.start);
+        fits.then_some(Self { element, count, range })
+    }
+
+    /// The first of them.
+    pub fn read<'a>(&self, source: &'a Source<'a>) -> Cursor<'a> {
+        let packed = self.range.end - self.range.start;
+        Cursor { packed, ..List(self.range.clone()).read(source) }
+    }
+}
 
 /// Whether a list begins with this byte.
 pub(super) fn begins(tag: u8) -> bool {
@@ -101,9 +148,26 @@ impl Cursor<'_> {
     /// The next float.
     #[inline]
     pub fn float(&mut self) -> Option<f32> {
+        self.fixed().map(f32::from_le_bytes)
+    }
+
+    /// The next float64 of [`Elements`].
+    #[inline]
+    pub fn double(&mut self) -> Option<f64> {
+        self.fixed().map(f64::from_le_bytes)
+    }
+
+    /// The next byte of [`Elements`].
+    #[inline]
+    pub fn byte(&mut self) -> Option<u8> {
+        self.fixed().map(|[byte]| byte)
+    }
+
+    #[inline]
+    fn fixed<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.enter(FLOATS, FIXED32)?;
         let value = self.rest().first_chunk().copied();
-        self.pass(size_of::<f32>(), value.map(f32::from_le_bytes))
+        self.pass(N, value)
     }
 
     /// The next text.
@@ -303,6 +367,36 @@ mod tests {
         assert_eq!(read(&floats, float), ((0..20_000_u16).map(f32::from).collect(), true));
         let texts = [9 << 3 | 2, 4, b'L', b'E', b'A', b'F'].repeat(20_000);
         assert_eq!(read(&texts, |list| list.text().map(<[u8]>::to_vec)), (vec![b"LEAF".to_vec(); 20_000], true));
+    }
+
+    #[test]
+    fn elements_of_tensors_are_read_where_they_lie() {
+        let doubles: Vec<u8> = (0..9_000_u16).flat_map(|at| f64::from(at).to_le_bytes()).collect();
+        let bytes: Vec<u8> = (0..70_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+        let model = [&b"before"[..], &doubles, &bytes, &[5, 0x96, 1], b"behind"].concat();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&model).unwrap();
+        let ends = [6, 6 + 72_000, 6 + 142_000, 6 + 142_003];
+        for source in [Source::Bytes(&model), Source::File(file)] {
+            let elements =
+                |element, count, field, at: usize| Elements::new(element, count, field, ends[at]..ends[at + 1]);
+            for field in [9, 10] {
+                let mut cursor = elements(11, 9_000, field, 0).unwrap().read(&source);
+                assert!((0..9_000_u16).all(|at| cursor.double() == Some(f64::from(at))));
+                assert!(cursor.double().is_none() && cursor.has_ended());
+            }
+            let mut cursor = elements(2, 70_000, 9, 1).unwrap().read(&source);
+            assert!(bytes.iter().all(|byte| cursor.byte() == Some(*byte)));
+            assert!(cursor.byte().is_none() && cursor.has_ended());
+            let mut cursor = elements(2, 2, 5, 2).unwrap().read(&source);
+            assert_eq!([cursor.int(), cursor.int(), cursor.int()], [Some(5), Some(150), None]);
+            assert!(cursor.has_ended());
+            for (element, count, field) in
+                [(11, 8_999, 9), (11, 9_000, 4), (1, 9_000, 9), (7, 9_000, 9), (1, 18_000, 10)]
+            {
+                assert!(elements(element, count, field, 0).is_none());
+            }
+        }
     }
 
     #[test]

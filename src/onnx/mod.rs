@@ -12,7 +12,7 @@ mod wire;
 
 pub use decode::{Array, Data, FullConstant, FullDim, FullGraph, FullNode, FullPort};
 pub use graph::{Attribute, Constant, Graph, Input, Node};
-pub use lists::{Cursor, List, Source};
+pub use lists::{Cursor, Element, Elements, List, Source};
 pub use outline::{Leave, Outline, Stored};
 pub use row_wise::not_row_wise;
 pub use scan::{Classes, ExternalData, Format, ModelFacts, scan};

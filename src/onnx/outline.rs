@@ -4,8 +4,9 @@
 use std::io::{Read, Seek};
 use std::ops::Range;
 
-use super::decode::{Data, FullGraph, decode_node, decode_port, tensor};
-use super::lists::{List, begins};
+use super::decode::tensor::{self, Hollow};
+use super::decode::{Data, FullGraph, decode_node, decode_port};
+use super::lists::{Elements, List, begins};
 use super::wire::{Content, Malformed, Walker, length_of};
 
 /// Bytes of a tensor that are worth leaving in the file.
@@ -13,8 +14,8 @@ const LARGE: u64 = 1024;
 /// Bytes of one node or port, at most, where tensors are left; what is larger holds weights of its own.
 const MOST_BYTES: u64 = 1 << 20;
 /// Operators with long lists, and what the names of those begin with.
-const OPERATORS: [&[u8]; 2] = [b"TreeEnsembleClassifier", b"TreeEnsembleRegressor"];
-const LISTS: [&[u8]; 3] = [b"nodes_", b"class_", b"target_"];
+const OPERATORS: [&[u8]; 3] = [b"TreeEnsembleClassifier", b"TreeEnsembleRegressor", b"TreeEnsemble"];
+const LISTS: [&[u8]; 4] = [b"nodes_", b"class_", b"target_", b"leaf_"];
 /// Bytes of the longest of those names, at most.
 const LONGEST_NAME: u64 = 64;
 
@@ -52,7 +53,19 @@ pub struct Outline {
 struct Node {
     message: Vec<u8>,
     lists: Vec<(String, List)>,
+    tensors: Vec<(String, Tensor)>,
 }
+
+/// A tensor's message without its elements, and the field and the bytes that have them.
+type Tensor = (Vec<u8>, u64, Range<u64>);
+/// The same of one whose elements may be few.
+type AnyTensor = (Vec<u8>, Option<(u64, Range<u64>)>);
+
+/// Numbers of the fields of `TensorProto` that have float32, numbers of up to 32 bits, bytes of any type, and float64.
+const FLOATS: u64 = 4;
+const INT32S: u64 = 5;
+const RAW: u64 = 9;
+const DOUBLES: u64 = 10;
 
 impl Outline {
     /// Reads a model. Nothing comes back if it is not as expected.
@@ -65,17 +78,22 @@ impl Outline {
     /// The graph without its large tensors, and those. Texts are borrowed.
     pub fn graph(&self) -> Option<(FullGraph<'_>, Vec<Stored<'_>>)> {
         let (mut graph, mut stored) = (FullGraph::default(), Vec::new());
-        for Node { message, lists } in &self.nodes {
+        for Node { message, lists, tensors } in &self.nodes {
             let mut node = decode_node(message)?;
             node.attributes.extend(lists.iter().map(|(name, list)| (name.as_str(), Data::Stored(list.clone()))));
+            for (name, (message, field, range)) in tensors {
+                let Hollow { element, count, .. } = tensor::decode_without_elements(message)?;
+                let elements = Elements::new(element, count, *field, range.clone())?;
+                node.attributes.push((name, Data::StoredTensor(elements)));
+            }
             graph.nodes.push(node);
         }
         for (bytes, range) in &self.constants {
             match range {
                 None => graph.constants.push(tensor::decode(bytes)?),
                 Some(range) => {
-                    let (name, dims, count) = tensor::decode_without_elements(bytes)?;
-                    let is_whole = (count as u64).checked_mul(4) == range.end.checked_sub(range.start);
+                    let Hollow { name, dims, count, element } = tensor::decode_without_elements(bytes)?;
+                    let is_whole = (count as u64).checked_mul(4) == range.end.checked_sub(range.start) && element == 1;
                     is_whole.then(|| stored.push(Stored { name, dims, range: range.clone() }))?;
                 }
             }
@@ -124,8 +142,8 @@ fn graph(walker: &mut Walker<impl Read + Seek>, end: u64, leave: Leave) -> Resul
                 continue;
             }
             5 => {
-                match constant(walker, stop)? {
-                    Some(constant) => outline.constants.push(constant),
+                match tensor_of(walker, stop, &[FLOATS, RAW])? {
+                    Some((message, stored)) => outline.constants.push((message, stored.map(|(_, range)| range))),
                     None => return Ok(None),
                 }
                 continue;
@@ -186,16 +204,30 @@ fn attribute(walker: &mut Walker<impl Read + Seek>, end: u64, node: &mut Node) -
             return walker.skip_to(end);
         }
         put_field(&mut before, 1, &[&name]);
+        if is_short
+            && LISTS.iter().any(|list| name.starts_with(list))
+            && walker.next_byte(end) == Some(5 << 3 | 2)
+            && let Ok(name) = str::from_utf8(&name)
+            && let Some(field) = walker.field(end)?
+            && let Content::Until(stop) = field.content
+        {
+            match tensor_of(walker, stop, &[FLOATS, INT32S, RAW, DOUBLES])? {
+                Some((message, None)) => put_field(&mut before, 5, &[&message]),
+                Some((message, Some((field, range)))) if ends_without_content(walker, end)? => {
+                    node.tensors.push((name.to_owned(), (message, field, range)));
+                    return Ok(());
+                }
+                _ => return walker.malformed("a tensor in a form that is not known".to_owned()),
+            }
+        }
     }
     put_field(&mut node.message, 5, &[&before, &walker.bytes(end)?]);
     Ok(())
 }
 
-/// A tensor's message without its large data, and where that is.
-fn constant(
-    walker: &mut Walker<impl Read + Seek>,
-    end: u64,
-) -> Result<Option<(Vec<u8>, Option<Range<u64>>)>, Malformed> {
+/// A tensor's message without its elements, if they are many and in one of these fields as bytes, or packed, which is the
+/// same.
+fn tensor_of(walker: &mut Walker<impl Read + Seek>, end: u64, large: &[u64]) -> Result<Option<AnyTensor>, Malformed> {
     let (mut message, mut stored) = (Vec::new(), None);
     while let Some(field) = walker.field(end)? {
         match field.content {
@@ -207,9 +239,8 @@ fn constant(
             Content::Fixed => return Ok(None),
             Content::Until(stop) => {
                 let start = walker.position();
-                // Floats as bytes, or packed, which is the same.
-                if matches!(field.number, 4 | 9) && stop - start > LARGE {
-                    if stored.replace(start..stop).is_some() {
+                if large.contains(&field.number) && stop - start > LARGE {
+                    if stored.replace((field.number, start..stop)).is_some() {
                         return Ok(None);
                     }
                     walker.skip_to(stop)?;
@@ -223,6 +254,18 @@ fn constant(
         }
     }
     Ok(Some((message, stored)))
+}
+
+/// Whether an attribute has nothing more than its type, documentation and a reference.
+fn ends_without_content(walker: &mut Walker<impl Read + Seek>, end: u64) -> Result<bool, Malformed> {
+    let mut has_content = false;
+    while let Some(field) = walker.field(end)? {
+        has_content |= !matches!(field.number, 13 | 20 | 21);
+        if let Content::Until(stop) = field.content {
+            walker.skip_to(stop)?;
+        }
+    }
+    Ok(!has_content)
 }
 
 /// Adds a field of bytes, which come in parts.

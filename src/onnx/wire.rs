@@ -137,7 +137,7 @@ impl<R: Read + Seek> Walker<R> {
         }
     }
 
-    fn malformed<T>(&self, what: String) -> Result<T, Malformed> {
+    pub(crate) fn malformed<T>(&self, what: String) -> Result<T, Malformed> {
         Err(Malformed { at: self.position, what })
     }
 }

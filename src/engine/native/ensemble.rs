@@ -13,7 +13,8 @@ use super::planner::Planned;
 use crate::onnx::{Data, FullNode, Source};
 use crate::tensor::DType;
 use crate::trees::{Builder, Ensemble, Link, Rule, Split};
-use lists::{Column, Node, Nodes, Weights};
+pub(super) use lists::Column;
+use lists::{Node, Nodes, Weights};
 use tree::Tree;
 
 /// Sums of leaves for each output.
@@ -57,7 +58,7 @@ const NODES: [&str; 10] = [
 ];
 
 /// Lists that are tensors where numbers are float64.
-const TENSORS: [&str; 2] = ["nodes_values_as_tensor", "base_values_as_tensor"];
+const TENSORS: [&str; 3] = ["nodes_values_as_tensor", "nodes_hitrates_as_tensor", "base_values_as_tensor"];
 
 /// A weight of a leaf, as (output, weight).
 pub(super) type Weight = (usize, f64);

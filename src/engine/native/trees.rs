@@ -96,7 +96,7 @@ pub(super) fn ensemble<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Pl
     if !matches!(value.dtype, DType::Float32 | DType::Float64) || planner.ml_version < 5 {
         return Err("an input of a type that is not known".to_owned());
     }
-    let trees = tree_ensemble::read(node, features, value.dtype)?;
+    let trees = tree_ensemble::read((node, planner.file), features, value.dtype)?;
     let shape = vec![Axis::Rows, Axis::Size(trees.outputs())];
     let (ensemble, base, from) = (Arc::new(trees), Vec::new(), value.slot);
     let sums = planner.add(DType::Float64, shape, |to| Trees { ensemble, base, from, to })?;

@@ -80,14 +80,24 @@ struct Parts<'a> {
     texts: Vec<&'a str>,
 }
 
-/// The name and dimensions of a float32 `TensorProto` whose elements were left out, and how many they are.
-pub(in crate::onnx) fn decode_without_elements(bytes: &[u8]) -> Option<(&str, Vec<i64>, usize)> {
-    let (mut name, mut dims, mut is_float) = ("", Vec::new(), false);
+/// A `TensorProto` whose elements were left out.
+pub(in crate::onnx) struct Hollow<'a> {
+    pub(in crate::onnx) name: &'a str,
+    pub(in crate::onnx) dims: Vec<i64>,
+    /// How many elements it has.
+    pub(in crate::onnx) count: usize,
+    /// The number of their type.
+    pub(in crate::onnx) element: u64,
+}
+
+/// Reads what there is of it.
+pub(in crate::onnx) fn decode_without_elements(bytes: &[u8]) -> Option<Hollow<'_>> {
+    let (mut name, mut dims, mut element) = ("", Vec::new(), 0);
     for field in fields(bytes) {
         let Field { number, content } = field?;
         match (number, content) {
             (1, content) => add_ints(content, &mut dims)?,
-            (2, Content::Varint(number)) => is_float = number == 1,
+            (2, Content::Varint(number)) => element = number,
             (8, Content::Bytes(bytes)) => name = text(bytes)?,
             // Elements in a second field, or in another file.
             (3..=7 | 9..=11 | 13, _) => return None,
@@ -96,7 +106,7 @@ pub(in crate::onnx) fn decode_without_elements(bytes: &[u8]) -> Option<(&str, Ve
         }
     }
     let count = dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))?;
-    is_float.then_some((name, dims, count))
+    Some(Hollow { name, dims, count, element })
 }
 
 /// Reads a `TensorProto`.

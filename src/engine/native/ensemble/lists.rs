@@ -1,21 +1,25 @@
 //! The lists of nodes and weights, read side by side.
 
 use super::{Mode, Names, Planned, Weighed};
-use crate::onnx::{Array, Cursor, Data, FullNode, Source};
+use crate::onnx::{Array, Cursor, Data, Element, FullNode, Source};
 use crate::tensor::DType;
 
 /// One list, read from its beginning on.
-pub(super) enum Column<'a> {
+pub(in crate::engine::native) enum Column<'a> {
     Ints(std::slice::Iter<'a, i64>),
     Floats(std::slice::Iter<'a, f32>),
     Doubles(std::slice::Iter<'a, f64>),
     Texts(std::slice::Iter<'a, &'a str>),
     Stored(Cursor<'a>),
+    /// Elements of a tensor.
+    StoredDoubles(Cursor<'a>),
+    StoredBytes(Cursor<'a>),
+    Bytes(std::slice::Iter<'a, u8>),
 }
 
 impl<'a> Column<'a> {
     /// Whole numbers; none if the attribute is not there.
-    pub(super) fn ints(node: &'a FullNode<'_>, file: &'a Source<'a>, name: &str) -> Planned<Self> {
+    pub(in crate::engine::native) fn ints(node: &'a FullNode<'_>, file: &'a Source<'a>, name: &str) -> Planned<Self> {
         if let Some(Data::Stored(list)) = node.get(name) {
             return Ok(Self::Stored(list.read(file)));
         }
@@ -31,36 +35,84 @@ impl<'a> Column<'a> {
     }
 
     /// The list `name` of numbers, or the tensor that stands for it where rows are of float64.
-    pub(super) fn numbers(node: &'a FullNode<'_>, file: &'a Source<'a>, name: &str, dtype: DType) -> Planned<Self> {
+    pub(in crate::engine::native) fn numbers(
+        node: &'a FullNode<'_>,
+        file: &'a Source<'a>,
+        name: &str,
+        dtype: DType,
+    ) -> Planned<Self> {
         let list = match node.get(name) {
             Some(Data::Stored(list)) => Self::Stored(list.read(file)),
             _ => Self::Floats(node.floats(name).ok_or_else(|| format!("no numbers in `{name}`"))?.iter()),
         };
         match node.get(&format!("{name}_as_tensor")) {
             None => Ok(list),
-            Some(Data::Tensor(tensor)) if node.get(name).is_none() && dtype == DType::Float64 => match &tensor.array {
-                Array::Doubles(values) => Ok(Self::Doubles(values.iter())),
-                _ => Err(format!("no float64 in `{name}_as_tensor`")),
-            },
+            Some(_) if node.get(name).is_none() && dtype == DType::Float64 => {
+                Self::elements(node, file, &format!("{name}_as_tensor"), dtype)
+            }
             Some(_) => Err(format!("`{name}_as_tensor` for rows that are not of float64")),
         }
     }
 
+    /// The numbers of a tensor of the type that rows are of.
+    pub(in crate::engine::native) fn elements(
+        node: &'a FullNode<'_>,
+        file: &'a Source<'a>,
+        name: &str,
+        dtype: DType,
+    ) -> Planned<Self> {
+        match (node.get(name), dtype) {
+            (Some(Data::Tensor(tensor)), dtype) => match (&tensor.array, dtype) {
+                (Array::Floats(values), DType::Float32) => return Ok(Self::Floats(values.iter())),
+                (Array::Doubles(values), DType::Float64) => return Ok(Self::Doubles(values.iter())),
+                _ => {}
+            },
+            (Some(Data::StoredTensor(elements)), dtype) => match (elements.element, dtype) {
+                (Element::Float32, DType::Float32) => return Ok(Self::Stored(elements.read(file))),
+                (Element::Float64, DType::Float64) => return Ok(Self::StoredDoubles(elements.read(file))),
+                _ => {}
+            },
+            _ => {}
+        }
+        Err(format!("no tensor of {dtype} in `{name}`"))
+    }
+
+    /// The bytes of a tensor, as whole numbers.
+    pub(in crate::engine::native) fn bytes(node: &'a FullNode<'_>, file: &'a Source<'a>, name: &str) -> Planned<Self> {
+        match node.get(name) {
+            Some(Data::Tensor(tensor)) => {
+                if let Array::Bytes(values) = &tensor.array {
+                    return Ok(Self::Bytes(values.iter()));
+                }
+            }
+            Some(Data::StoredTensor(elements)) => match elements.element {
+                Element::Byte => return Ok(Self::StoredBytes(elements.read(file))),
+                Element::Int => return Ok(Self::Stored(elements.read(file))),
+                _ => {}
+            },
+            _ => {}
+        }
+        Err(format!("no tensor of uint8 in `{name}`"))
+    }
+
     /// The next whole number.
     #[inline]
-    pub(super) fn int(&mut self) -> Option<i64> {
+    pub(in crate::engine::native) fn int(&mut self) -> Option<i64> {
         match self {
             Self::Stored(cursor) => cursor.int(),
             Self::Ints(list) => list.next().copied(),
+            Self::StoredBytes(cursor) => cursor.byte().map(i64::from),
+            Self::Bytes(list) => list.next().copied().map(i64::from),
             _ => None,
         }
     }
 
     /// The next number.
     #[inline]
-    pub(super) fn number(&mut self) -> Option<f64> {
+    pub(in crate::engine::native) fn number(&mut self) -> Option<f64> {
         match self {
             Self::Stored(cursor) => cursor.float().map(f64::from),
+            Self::StoredDoubles(cursor) => cursor.double(),
             Self::Floats(list) => list.next().copied().map(f64::from),
             Self::Doubles(list) => list.next().copied(),
             _ => None,
@@ -78,9 +130,10 @@ impl<'a> Column<'a> {
     }
 
     /// Whether what was read last was beyond the end.
-    fn has_ended(&self) -> bool {
+    pub(in crate::engine::native) fn has_ended(&self) -> bool {
         match self {
-            Self::Stored(cursor) => cursor.has_ended(),
+            Self::Stored(cursor) | Self::StoredDoubles(cursor) | Self::StoredBytes(cursor) => cursor.has_ended(),
+            Self::Bytes(list) => list.len() == 0,
             Self::Ints(list) => list.len() == 0,
             Self::Floats(list) => list.len() == 0,
             Self::Doubles(list) => list.len() == 0,
