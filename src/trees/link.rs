@@ -17,6 +17,8 @@ pub enum Link {
     Positive,
     /// `exp(x)` over the sum of all.
     Softmax,
+    /// The same of `factor * x`.
+    ScaledSoftmax(f64),
     /// `-2^(-x / expected) - offset` of each: of the length of the paths to a row in a forest, how little it stands apart.
     Isolation {
         /// The length that paths have on average.
@@ -43,6 +45,10 @@ impl Link {
             Self::SoftPlus => |score, _| score.exp().ln_1p(),
             Self::Positive => |score, _| if score > 0.0 { 1.0 } else { 0.0 },
             Self::Softmax => return softmax(scores),
+            Self::ScaledSoftmax(factor) => {
+                scores.iter_mut().for_each(|score| *score *= factor);
+                return softmax(scores);
+            }
         };
         let factor = if let Self::Sigmoid(factor) = self { factor } else { 1.0 };
         for score in scores {

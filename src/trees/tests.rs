@@ -66,6 +66,7 @@ fn links_are_applied() {
         (Link::SignedSquare, [0.0, -4.0]),
         (Link::SoftPlus, [2_f64.ln(), (-2_f64).exp().ln_1p()]),
         (Link::Softmax, [1.0 / (1.0 + (-2_f64).exp()), (-2_f64).exp() / (1.0 + (-2_f64).exp())]),
+        (Link::ScaledSoftmax(0.5), [1.0 / (1.0 + (-1_f64).exp()), (-1_f64).exp() / (1.0 + (-1_f64).exp())]),
         (Link::Isolation { expected: 2.0, offset: -0.5 }, [-0.5, -1.5]),
     ];
     for (link, expected) in cases {

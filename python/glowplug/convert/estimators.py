@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glowplug.convert.check import check
-from glowplug.convert.file import IN_SET, LEAF, MISSING_LEFT, MISSING_RIGHT, Answer, Tree, encode
+from glowplug.convert.file import IN_SET, LEAF, MISSING_LEFT, MISSING_RIGHT, Answer, Contents, Tree, encode
 from glowplug.convert.model import Converted
 from glowplug.convert.wrappers import content_of, not_fitted
-from glowplug.errors import DependencyError, UnsupportedModelError
+from glowplug.errors import DependencyError
 
 try:
-    import sklearn
     from sklearn import dummy, ensemble, tree
     from sklearn.ensemble._iforest import _average_path_length as average_path_length
     from sklearn.exceptions import NotFittedError
+    from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+    from sklearn.pipeline import Pipeline
     from sklearn.utils.validation import check_is_fitted
+
+    from glowplug.convert.committees import adaboost, bagging
+    from glowplug.convert.parts import feature_names, labels, producer, tree_of, unsupported
+    from glowplug.convert.pipelines import fold, transform
 except ImportError as error:
     raise DependencyError.about(
         "scikit-learn", f"is needed to convert its estimators ({error})", "pip install 'glowplug[scikit-learn]'"
@@ -37,8 +42,10 @@ def from_sklearn(estimator: Any) -> Converted:
     """Convert a fitted estimator. What `glowplug.load` makes of it answers as the estimator does.
 
     Known are trees and forests (`DecisionTree…`, `ExtraTree…`, `RandomForest…`, `ExtraTrees…`), `GradientBoosting…` and
-    `HistGradientBoosting…`, each as classifier and regressor, `IsolationForest`, and the estimators of LightGBM, XGBoost and
-    CatBoost. Names of features, and classes, are carried through.
+    `HistGradientBoosting…`, each as classifier and regressor, `Bagging…` and `AdaBoostClassifier` of single trees,
+    `IsolationForest`, a `Pipeline` that ends with one of these and has imputers, scalers and selectors of columns before it,
+    the best estimator of a search, and the estimators of LightGBM, XGBoost and CatBoost. Names of features, and classes, are
+    carried through.
 
     The answers of the converted model are compared with the estimator's on rows round its thresholds before it is given back.
 
@@ -53,78 +60,51 @@ def from_sklearn(estimator: Any) -> Converted:
         ModelError: It is not fitted, or the converted model answers otherwise.
     """
     kind = type(estimator).__name__
+    if isinstance(estimator, GridSearchCV | RandomizedSearchCV):
+        if not hasattr(estimator, "best_estimator_"):
+            raise not_fitted(kind)
+        return from_sklearn(estimator.best_estimator_)
+    if isinstance(estimator, Pipeline):
+        return of_pipeline(estimator, kind)
+    contents = contents_of(estimator, kind)
+    if contents is not None:
+        converted = Converted(encode(contents), kind)
+        check(estimator, converted)
+        return converted
+    content = content_of(estimator, kind)
+    if content is not None:
+        return Converted(content, kind)
+    names = sorted({one.__name__ for known, _ in KNOWN for one in known})
+    problem = f"is not an estimator that is converted; these are: {', '.join(names)}"
+    raise unsupported(kind, problem)
+
+
+def contents_of(estimator: Any, kind: str) -> Contents | None:
+    """What a file of the estimator is made of, if it is known."""
     for known, of_estimator in KNOWN:
         if isinstance(estimator, known):
             try:
                 check_is_fitted(estimator)
             except NotFittedError:
                 raise not_fitted(kind) from None
-            converted = Converted(of_estimator(estimator, kind), kind)
-            check(estimator, converted)
-            return converted
-    content = content_of(estimator, kind)
-    if content is not None:
-        return Converted(content, kind)
-    names = sorted({one.__name__ for known, _ in KNOWN for one in known})
-    steps = ": convert its last step, and do what the others do before" if hasattr(estimator, "steps") else ""
-    fix = "convert it to ONNX with skl2onnx"
-    raise unsupported(kind, f"is not an estimator that is converted{steps}; these are: {', '.join(names)}", fix)
+            return of_estimator(estimator, kind)
+    return None
 
 
-def unsupported(kind: str, problem: str, fix: str = "convert it to ONNX with skl2onnx") -> UnsupportedModelError:
-    """The error of what is not converted."""
-    return UnsupportedModelError.about(kind, problem, fix)
+def of_pipeline(pipeline: Pipeline, kind: str) -> Converted:
+    """The last step, with what the others do in its thresholds."""
+    last = pipeline.steps[-1][1]
+    contents = contents_of(last, type(last).__name__)
+    if contents is None:
+        problem = f"ends with {type(last).__name__}, which is not converted with the steps before it"
+        fix = "convert its last step, and do what the others do before; or convert it with skl2onnx"
+        raise unsupported(kind, problem, fix)
+    converted = Converted(encode(fold(pipeline, contents, kind)), kind)
+    check(last, converted, lambda x: transform(pipeline[:-1], x) if len(pipeline.steps) > 1 else x)
+    return converted
 
 
-def producer(kind: str) -> str:
-    """What the file says of where it comes from."""
-    return f"scikit-learn {sklearn.__version__} {kind}"
-
-
-def feature_names(estimator: Any) -> list[str] | None:
-    """Names of columns, if the estimator was fitted to a frame."""
-    names = getattr(estimator, "feature_names_in_", None)
-    return None if names is None else [str(name) for name in names]
-
-
-def labels(estimator: Any, kind: str) -> list[int | str]:
-    """Classes as whole numbers or texts."""
-    if getattr(estimator, "n_outputs_", 1) > 1:
-        raise unsupported(
-            kind, f"classifies {estimator.n_outputs_} outputs at once", "train a classifier for each output"
-        )
-    classes: list[Any] = estimator.classes_.tolist()
-    if len(classes) < 2:
-        raise unsupported(kind, f"knows only the class {classes[0]!r}", "train with rows of several classes")
-    if all(isinstance(one, str) for one in classes):
-        return classes
-    if all(isinstance(one, bool | int | float) and int(one) == one and abs(one) < 2**63 for one in classes):
-        return [int(one) for one in classes]
-    raise unsupported(
-        kind, f"has the classes {classes[:3]}, expected whole numbers or texts", "train with other labels"
-    )
-
-
-def tree_of(fitted: Any, scale: float | None = None) -> Tree:
-    """A tree of scikit-learn, whose leaves may be scaled."""
-    nodes = fitted.tree_.__getstate__()["nodes"]
-    left, right = nodes["left_child"], nodes["right_child"]
-    missing = np.where(nodes["missing_go_to_left"], MISSING_LEFT, MISSING_RIGHT)
-    outputs, classes = fitted.tree_.value.shape[1:]
-    # Of one output: a number for each class. Of several: one number for each.
-    value = fitted.tree_.value.reshape(len(nodes), outputs * classes)
-    return Tree(
-        left=left,
-        right=right,
-        feature=nodes["feature"],
-        threshold=nodes["threshold"],
-        kind=np.where(left < 0, LEAF, missing),
-        value=value if scale is None else scale * value,
-        cover=nodes["weighted_n_node_samples"],
-    )
-
-
-def forest(estimator: Any, kind: str) -> bytes:
+def forest(estimator: Any, kind: str) -> Contents:
     """One tree, or the mean of many."""
     is_classifier = isinstance(
         estimator, tree.DecisionTreeClassifier | ensemble.RandomForestClassifier | ensemble.ExtraTreesClassifier
@@ -134,9 +114,9 @@ def forest(estimator: Any, kind: str) -> bytes:
         answer = Answer(choice="largest", labels=labels(estimator, kind))
     fitted = getattr(estimator, "estimators_", [estimator])
     trees = [tree_of(one) for one in fitted]
-    return encode(
-        trees,
-        answer,
+    return Contents(
+        trees=trees,
+        answer=answer,
         features=estimator.n_features_in_,
         feature_names=feature_names(estimator),
         start=np.zeros(trees[0].value.shape[1]),
@@ -146,7 +126,7 @@ def forest(estimator: Any, kind: str) -> bytes:
     )
 
 
-def isolation_forest(estimator: Any, kind: str) -> bytes:
+def isolation_forest(estimator: Any, kind: str) -> Contents:
     """The length of the paths to a row, each with what the leaf's rows would add, and the score that follows from it."""
     takes_all = estimator._max_features == estimator.n_features_in_
     trees = []
@@ -161,11 +141,11 @@ def isolation_forest(estimator: Any, kind: str) -> bytes:
     start = 0.0 if expected else 1.0
     offset = float(estimator.offset_)
     bound = shortest_of_inliers(expected or 1.0, offset)
-    return encode(
-        trees,
+    return Contents(
+        trees=trees,
         # Sums of lengths have scikit-learn's bits, powers have not: a training row at the percentile that `contamination` asks
         # for has a score of exactly 0 there, an inlier's, and here one that may be the last bit below.
-        Answer("isolation", expected or 1.0, "at_least", bound, True, labels=[-1, 1], link_offset=offset),
+        answer=Answer("isolation", expected or 1.0, "at_least", bound, True, labels=[-1, 1], link_offset=offset),
         features=estimator.n_features_in_,
         feature_names=feature_names(estimator),
         start=np.array([start]),
@@ -212,7 +192,7 @@ def boosted_answer(estimator: Any, kind: str, *, is_classifier: bool, bound: str
     return Answer(link, factor, choice, 0.0, chooses_by_sums=True, labels=classes)
 
 
-def gradient_boosting(estimator: Any, kind: str) -> bytes:
+def gradient_boosting(estimator: Any, kind: str) -> Contents:
     """Trees of float32 rows that add up, one for each class."""
     is_classifier = isinstance(estimator, ensemble.GradientBoostingClassifier)
     known = dummy.DummyClassifier | dummy.DummyRegressor
@@ -222,9 +202,9 @@ def gradient_boosting(estimator: Any, kind: str) -> bytes:
             kind, f"begins with the predictions of another estimator, `init={first}`", "train it without `init`"
         )
     stages = estimator.estimators_
-    return encode(
-        [tree_of(one, estimator.learning_rate) for stage in stages for one in stage],
-        boosted_answer(estimator, kind, is_classifier=is_classifier, bound="at_least"),
+    return Contents(
+        trees=[tree_of(one, estimator.learning_rate) for stage in stages for one in stage],
+        answer=boosted_answer(estimator, kind, is_classifier=is_classifier, bound="at_least"),
         features=estimator.n_features_in_,
         feature_names=feature_names(estimator),
         start=estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))[0],
@@ -233,14 +213,14 @@ def gradient_boosting(estimator: Any, kind: str) -> bytes:
     )
 
 
-def hist_gradient_boosting(estimator: Any, kind: str) -> bytes:
+def hist_gradient_boosting(estimator: Any, kind: str) -> Contents:
     """Trees of float64 rows that add up, one for each class, with categories."""
     is_classifier = isinstance(estimator, ensemble.HistGradientBoostingClassifier)
     columns, categories = columns_of(estimator, kind)
     baseline = estimator._baseline_prediction
-    return encode(
-        [hist_tree(one, columns, categories) for stage in estimator._predictors for one in stage],
-        boosted_answer(estimator, kind, is_classifier=is_classifier, bound="beyond"),
+    return Contents(
+        trees=[hist_tree(one, columns, categories) for stage in estimator._predictors for one in stage],
+        answer=boosted_answer(estimator, kind, is_classifier=is_classifier, bound="beyond"),
         features=estimator.n_features_in_,
         feature_names=feature_names(estimator),
         start=np.ravel(baseline),
@@ -306,7 +286,7 @@ def hist_tree(predictor: Any, columns: Array, categories: dict[int, list[int]]) 
 
 
 #: Classes of estimators, and what converts them.
-KNOWN: tuple[tuple[tuple[type, ...], Callable[[Any, str], bytes]], ...] = (
+KNOWN: tuple[tuple[tuple[type, ...], Callable[[Any, str], Contents]], ...] = (
     (
         (
             tree.DecisionTreeClassifier,
@@ -318,6 +298,8 @@ KNOWN: tuple[tuple[tuple[type, ...], Callable[[Any, str], bytes]], ...] = (
         ),
         forest,
     ),
+    ((ensemble.BaggingClassifier, ensemble.BaggingRegressor), bagging),
+    ((ensemble.AdaBoostClassifier,), adaboost),
     ((ensemble.IsolationForest,), isolation_forest),
     ((ensemble.GradientBoostingClassifier, ensemble.GradientBoostingRegressor), gradient_boosting),
     ((ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor), hist_gradient_boosting),

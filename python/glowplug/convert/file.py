@@ -85,34 +85,33 @@ class Answer:
         }
 
 
-def encode(
-    trees: Sequence[Tree],
-    answer: Answer,
-    *,
-    features: int,
-    feature_names: list[str] | None,
-    start: Array,
-    divisor: int = 1,
-    is_float32: bool,
-    whole_columns: Sequence[int] = (),
-    adds_as_float32: bool = False,
-    producer: str,
-) -> bytes:
-    """The file of some trees. A tree whose leaves have one number adds to the next output, any other to all.
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a file is made of."""
 
-    Args:
-        trees: The trees, in the order in which their leaves are added.
-        answer: What becomes of the sums.
-        features: Columns of a row.
-        feature_names: Their names.
-        start: What the sums of the outputs begin with.
-        divisor: What sums are divided by.
-        is_float32: Whether rows are float32, and not float64. Thresholds are rounded down to it: the same numbers are at most
-            the rounded one.
-        whole_columns: Columns in which fractions and negative numbers are missing.
-        adds_as_float32: Whether sums are rounded to float32 after each tree.
-        producer: What wrote the file, for people.
-    """
+    #: In the order in which their leaves are added. One whose leaves have one number adds to the next output, any other to all.
+    trees: Sequence[Tree]
+    answer: Answer
+    #: Columns of a row, and their names.
+    features: int
+    feature_names: list[str] | None
+    #: What the sums of the outputs begin with, and are divided by.
+    start: Array
+    divisor: int = 1
+    #: Whether rows are float32, and not float64. Thresholds are rounded down to it: the same numbers are at most what is
+    #: rounded.
+    is_float32: bool
+    #: Columns in which fractions and negative numbers are missing.
+    whole_columns: Sequence[int] = ()
+    #: Whether sums are rounded to float32 after each tree.
+    adds_as_float32: bool = False
+    #: What wrote the file, for people.
+    producer: str
+
+
+def encode(contents: Contents) -> bytes:
+    """The file of some trees."""
+    trees, is_float32 = contents.trees, contents.is_float32
     counts, kinds, columns, thresholds, leaves, covers, numbers = ([] for _ in range(7))
     sets: list[Array] = []
     for tree in trees:
@@ -133,7 +132,7 @@ def encode(
     lists = [
         np.array(counts, "<u4"),
         np.concatenate(kinds).astype("u1"),
-        np.concatenate(columns).astype("<u2" if features <= 1 << 16 else "<u4"),
+        np.concatenate(columns).astype("<u2" if contents.features <= 1 << 16 else "<u4"),
         shortest(np.concatenate(thresholds)),
         shortest(np.concatenate(leaves).ravel()),
         shortest(np.concatenate(covers)),
@@ -142,10 +141,10 @@ def encode(
         np.concatenate([np.zeros(0, "<u4"), *sets]),
     ]
     head = {
-        "producer": f"glowplug {__version__}, {producer}",
-        "features": features,
-        "feature_names": feature_names,
-        "outputs": len(start),
+        "producer": f"glowplug {__version__}, {contents.producer}",
+        "features": contents.features,
+        "feature_names": contents.feature_names,
+        "outputs": len(contents.start),
         "width": width,
         "trees": len(trees),
         "nodes": sum(counts),
@@ -158,13 +157,13 @@ def encode(
         "cover_bytes": lists[5].itemsize,
         "has_leaf_numbers": not in_order,
         "input": "float32" if is_float32 else "float64",
-        "output": "float32" if adds_as_float32 else "float64",
-        "start": [float(number) for number in start],
-        "divisor": divisor,
-        "adds_as_float32": adds_as_float32,
-        "whole_columns": list(whole_columns),
+        "output": "float32" if contents.adds_as_float32 else "float64",
+        "start": [float(number) for number in contents.start],
+        "divisor": contents.divisor,
+        "adds_as_float32": contents.adds_as_float32,
+        "whole_columns": list(contents.whole_columns),
         "body": "trees",
-    } | answer.head()
+    } | contents.answer.head()
     return with_head(head, b"".join(padded(one.tobytes(), b"\0") for one in lists))
 
 

@@ -137,7 +137,7 @@ impl Plan {
         let slot = self.in_dtype(from, dtype);
         let (name, columns) = match (link, columns) {
             (Link::Sigmoid(_), 1) => ("probability", None),
-            (Link::Sigmoid(_) | Link::Softmax, columns) => ("probabilities", Some(columns)),
+            (Link::Sigmoid(_) | Link::Softmax | Link::ScaledSoftmax(_), columns) => ("probabilities", Some(columns)),
             // Means of the probabilities that leaves have.
             (Link::Identity, columns) if are_classes && columns > 1 => ("probabilities", Some(columns)),
             (Link::Isolation { .. }, _) => ("score", None),

@@ -112,6 +112,7 @@ impl Head<'_> {
             "sigmoid" => Link::Sigmoid(self.finite("link_factor")?),
             "exp" => Link::Exp,
             "softmax" => Link::Softmax,
+            "scaled_softmax" => Link::ScaledSoftmax(self.finite("link_factor")?),
             "isolation" => match self.finite("link_factor")? {
                 expected if expected > 0.0 => Link::Isolation { expected, offset: self.finite("link_offset")? },
                 other => return Err(format!("`link_factor` is {other}, expected more than 0")),
