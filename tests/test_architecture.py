@@ -182,6 +182,7 @@ UNSAFE = {
     "trees/kernels/avx512/mod.rs": "loads and stores vectors",
     "trees/kernels/avx512/ranks.rs": "loads and stores vectors",
     "trees/kernels/chunks.rs": "loads and stores vectors",
+    "trees/kernels/sums.rs": "loads and stores vectors",
 }
 #: What would end the user's process or lose an error.
 FORBIDDEN = re.compile(

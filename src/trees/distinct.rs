@@ -21,11 +21,11 @@ pub(super) fn distinct(leaves: &[f64], width: usize) -> Option<(Vec<f64>, Vec<u3
     let mut places = vec![0_u32; PLACES];
     // No file can be made to have many leaves of one hash.
     let seed = RandomState::new().hash_one(0);
-    for (seen, leaf) in leaves.chunks_exact(width).enumerate() {
+    for leaf in leaves.chunks_exact(width) {
         let mut place = hash(seed, leaf) % PLACES;
         let number = loop {
             let Some(number) = places[place].checked_sub(1) else {
-                if count as usize == MOST || count as usize > FEW && count as usize * TIMES > seen {
+                if count as usize == MOST {
                     return None;
                 }
                 known.extend_from_slice(leaf);
@@ -41,7 +41,8 @@ pub(super) fn distinct(leaves: &[f64], width: usize) -> Option<(Vec<f64>, Vec<u3
         };
         numbers.push(number);
     }
-    Some((known, numbers))
+    let is_worth = count as usize <= FEW || count as usize * TIMES <= numbers.len();
+    is_worth.then_some((known, numbers))
 }
 
 /// A hash by multiplying: most of the time went to the usual one.
@@ -72,9 +73,11 @@ mod tests {
     #[test]
     #[allow(clippy::cast_precision_loss, reason = "few")]
     fn many_kinds_are_too_many_unless_each_is_there_many_times() {
-        let all_differ: Vec<f64> = (0..FEW + 2).map(|number| number as f64).collect();
-        assert!(distinct(&all_differ[..=FEW], 1).is_some());
+        let all_differ: Vec<f64> = (0..=FEW).map(|number| number as f64).collect();
+        assert!(distinct(&all_differ[..FEW], 1).is_some());
         assert!(distinct(&all_differ, 1).is_none());
+        // As of trees of which each has few that are alike.
+        assert!(distinct(&[&all_differ[..]; TIMES].concat(), 1).is_some());
         let cases = [(MOST, true), (MOST + 1, false)];
         for (kinds, fits) in cases {
             let leaves: Vec<f64> = (0..kinds).flat_map(|kind| [kind as f64; 2 * TIMES]).collect();

@@ -1,16 +1,18 @@
 //! The same code for each set of instructions, and which of them this processor has.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::ops::AddAssign;
 
 use super::across::{MOST_LANES, NARROW, SIDE_BY_SIDE, Slot, Uppers};
 use super::blocks::{Blocks, Step};
 use super::columns::Columns;
 use super::contributions::{self, FEW, MANY, Points, Scratch, Table};
-use super::deep::{Nodes, Ranks};
+use super::deep::{Found, Nodes, Ranks};
 use super::kernels::plain;
 #[cfg(target_arch = "x86_64")]
-use super::kernels::{avx2, avx512, chunks};
+use super::kernels::{avx2, avx512, chunks, sums};
 use super::members::Word;
 use super::search::{Ranker, Real, TILE, Tile};
 use crate::processor::{self, Level};
@@ -159,6 +161,18 @@ impl Instructions {
         }
     }
 
+    /// Adds the leaves that rows found in some trees, one tree after the other.
+    pub(super) fn add_found(self, trees: &[Found<'_>], outputs: (usize, usize), are_single: bool, scores: &mut [f64]) {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F.
+            Set::Avx512 | Set::Vbmi if (2..=sums::MOST).contains(&outputs.1) => unsafe {
+                sums::add_found(trees, outputs, are_single, scores);
+            },
+            _ => plain::add_found(trees, outputs, are_single, scores),
+        }
+    }
+
     /// What is fastest for blocks of so many tiles: with few vectors a step of AVX-512 waits for masks, which takes half as
     /// long again as AVX2.
     fn for_tiles(self, tiles: usize) -> Self {
@@ -192,6 +206,18 @@ impl Instructions {
     pub(super) fn take_bits<const TILES: usize>(self, word: Word<'_, TILES>, tiles: usize) {
         chosen!(self, plain::take_bits, avx2::take_bits, avx512::take_bits, (word, tiles));
     }
+}
+
+/// Asks for the line of the cache in which this begins.
+#[inline]
+pub(super) fn fetch<T>(what: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of the architecture has it, and nothing is read.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(what).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = what;
 }
 
 /// Numbers that rows are of.

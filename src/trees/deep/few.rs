@@ -46,11 +46,8 @@ impl Deep {
                 (first_step, first_exit) = (*steps, *exits);
             }
             sums.forest().walk_on(&mut walks, &ranks, &mut leaves);
-            for leaves in leaves.chunks_exact(count).take(cuts.len()) {
-                sums.go_to(tree);
-                leaves.iter().zip(0..).for_each(|(leaf, row)| sums.add(row, *leaf));
-                tree += 1;
-            }
+            sums.add(self.how, tree, &leaves[..count * cuts.len()]);
+            tree += cuts.len();
         }
     }
 }

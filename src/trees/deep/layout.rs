@@ -4,12 +4,15 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use crate::trees::blocks::Step;
 use crate::trees::columns::Place;
+use crate::trees::instructions::fetch;
 use crate::trees::walk::{Forest, Seen};
 
 /// Exits of a top: bytes number them.
 pub(super) const MOST_EXITS: usize = 256;
 /// Exits of a chunk, one more than it has nodes at most, and how many numbers of its tables are loaded at once.
 pub(in crate::trees) const CHUNK: usize = 64;
+/// How many nodes ahead those of chunks are asked for.
+const AHEAD: usize = 2 * CHUNK;
 /// In a chunk's tables what is no node is an exit: this, and its number.
 pub(in crate::trees) const EXIT: u8 = 128;
 /// What an exit is, beside its number: no leaf.
@@ -29,6 +32,8 @@ pub(super) struct Chunk {
     pub(super) first_exit: u32,
     /// How many nodes; none if rows are to walk from its root on.
     pub(super) nodes: u8,
+    /// Whether an exit leads to another node.
+    pub(super) has_walks: bool,
     /// Nodes on the longest way to an exit.
     pub(super) depth: u8,
 }
@@ -70,6 +75,12 @@ struct Tree<'a> {
 }
 
 impl Exit {
+    /// The number of a leaf or of what follows, and which of them it is.
+    #[inline]
+    pub(super) fn number(self) -> (u32, bool) {
+        (self.0 & !GOES_ON, self.0 & GOES_ON != 0)
+    }
+
     /// The number of a leaf, or else that of what follows.
     pub(super) fn leaf(self) -> Result<u32, u32> {
         if self.0 & GOES_ON == 0 { Ok(self.0) } else { Err(self.0 ^ GOES_ON) }
@@ -91,7 +102,27 @@ impl Layout {
         made.ranks.resize(length, 0);
         made.lefts.resize(length, EXIT);
         made.rights.resize(length, EXIT);
+        made.ends.resize(made.ends.len() + CHUNK, Exit(0));
         Some((made, places))
+    }
+
+    /// Asks for what lies behind the chunk after this one, as much as this one takes: few rows share a chunk of a tree with
+    /// thousands of leaves, and waited for its tables longer than they took in it.
+    pub(super) fn fetch_after(&self, chunk: Chunk) {
+        fn fetch_all<T>(all: &[T], first: usize, count: usize) {
+            for at in (first..first + count).step_by(64 / size_of::<T>()) {
+                if let Some(what) = all.get(at) {
+                    fetch(what);
+                }
+            }
+        }
+        let count = usize::from(chunk.nodes);
+        let (first, first_exit) = (chunk.first as usize + AHEAD, chunk.first_exit as usize + AHEAD);
+        fetch_all(&self.columns, first, count);
+        fetch_all(&self.ranks, first, count);
+        fetch_all(&self.lefts, first, count);
+        fetch_all(&self.rights, first, count);
+        fetch_all(&self.ends, first_exit, count);
     }
 
     fn push(&mut self, tree: &mut Tree<'_>, has_chunks: bool, places: &mut Vec<Place>) -> Option<()> {
@@ -129,7 +160,7 @@ impl Layout {
             if has_chunks {
                 self.push_chunk(tree, at)?;
             } else {
-                self.chunks.push(Chunk { at, first: 0, first_exit: 0, nodes: 0, depth: 0 });
+                self.chunks.push(Chunk { at, first: 0, first_exit: 0, nodes: 0, has_walks: true, depth: 0 });
             }
         }
         self.cuts.push(Cut { steps: self.steps.len(), exits: self.exits.len() });
@@ -160,8 +191,9 @@ impl Layout {
             }
         }
         tree.forget(&near);
+        let has_walks = self.ends[first_exit..].iter().any(|end| end.number().1);
         let (first, first_exit) = (u32::try_from(first).ok()?, u32::try_from(first_exit).ok()?);
-        self.chunks.push(Chunk { at, first, first_exit, nodes: next, depth });
+        self.chunks.push(Chunk { at, first, first_exit, nodes: next, has_walks, depth });
         Some(())
     }
 }

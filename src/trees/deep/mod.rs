@@ -16,10 +16,10 @@ use super::blocks::{MOST_ROWS, Rows};
 use super::columns::Columns;
 use super::instructions::{Instructions, Number};
 use super::search::{MOST_RANKS, Ranker, TILE, Tile};
-use super::walk::{Forest, WALKS};
+use super::walk::{Forest, Walk};
 pub(super) use layout::{CHUNK, EXIT};
 use layout::{Chunk, Cut, Layout, MOST_EXITS};
-pub(super) use sums::Sums;
+pub(super) use sums::{Found, Sums};
 
 /// From this many rows on tops are faster than walks from the roots.
 pub(super) const FEWEST: usize = 16;
@@ -33,8 +33,8 @@ const MOST: usize = 1 << 13;
 const MOST_BYTES: usize = 1 << 20;
 /// Tiles of a block.
 const TILES: usize = MOST_ROWS / TILE;
-/// Ranks of a row, as they are loaded in vectors of 32: with more there are no chunks.
-const WIDTHS: [usize; 3] = [32, 64, 128];
+/// Ranks of a row, as they are loaded in vectors of up to 32: with more there are no chunks.
+const WIDTHS: [usize; 4] = [16, 32, 64, 128];
 
 /// Nodes of a chunk as kernels take them; what follows its own is of others, to which no way leads.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,7 @@ struct Scratch {
     order: Vec<u16>,
     codes: Vec<u8>,
     /// Rows that walk, and from where.
-    walkers: Vec<(u16, u32)>,
+    walks: Vec<Walk>,
 }
 
 impl Deep {
@@ -154,21 +154,25 @@ impl Deep {
             stands: vec![Tile([0; TILE]); count.div_ceil(MOST_ROWS) * TILES],
             order: vec![0; count],
             codes: vec![0; count],
-            walkers: Vec::new(),
+            walks: Vec::new(),
         };
-        let (mut first_step, mut first_exit) = (0, 0);
-        for (tree, Cut { steps, exits }) in self.layout.cuts.iter().enumerate() {
-            // Without any lane there are no tops, and all rows stand at a tree's one exit.
-            let lanes = lanes.chunks_exact((self.parts.len() * TILES).max(1));
-            for (stands, lanes) in scratch.stands.as_chunks_mut().0.iter_mut().zip(lanes) {
-                let steps = &self.layout.steps[first_step..*steps];
-                self.how.descend::<TILES, false>(steps, lanes.as_chunks().0, stands);
+        let (forest, together) = (sums.forest(), sums.together());
+        let mut found = vec![0; count * together.min(self.layout.cuts.len())];
+        let (mut first_step, mut first_exit, mut tree) = (0, 0, 0);
+        for cuts in self.layout.cuts.chunks(together) {
+            for (Cut { steps, exits }, found) in cuts.iter().zip(found.chunks_exact_mut(count)) {
+                // Without any lane there are no tops, and all rows stand at a tree's one exit.
+                let lanes = lanes.chunks_exact((self.parts.len() * TILES).max(1));
+                for (stands, lanes) in scratch.stands.as_chunks_mut().0.iter_mut().zip(lanes) {
+                    let steps = &self.layout.steps[first_step..*steps];
+                    self.how.descend::<TILES, false>(steps, lanes.as_chunks().0, stands);
+                }
+                self.leave(forest, first_exit..*exits, ranks, &mut scratch, found);
+                forest.walk_down(&mut scratch.walks, &all, found);
+                (first_step, first_exit) = (*steps, *exits);
             }
-            sums.go_to(tree);
-            self.leave(first_exit..*exits, ranks, &mut scratch, &mut sums);
-            walk(&scratch.walkers, ranks, &mut sums);
-            scratch.walkers.clear();
-            (first_step, first_exit) = (*steps, *exits);
+            sums.add(self.how, tree, &found[..count * cuts.len()]);
+            tree += cuts.len();
         }
     }
 
@@ -198,37 +202,55 @@ impl Deep {
         (lanes, all)
     }
 
-    /// Adds the leaves of the rows that come to one from these exits of a tree's top, where they stand; the others walk.
-    fn leave(&self, exits: Range<usize>, ranks: Ranks<'_>, scratch: &mut Scratch, sums: &mut Sums<'_>) {
-        let Scratch { stands, order, codes, walkers } = scratch;
+    /// The leaves of the rows that come to one from these exits of a tree's top, where they stand; the others are to walk.
+    #[allow(clippy::cast_possible_truncation, reason = "columns are numbered by 16 bits")]
+    fn leave(&self, forest: &Forest, exits: Range<usize>, ranks: Ranks<'_>, scratch: &mut Scratch, found: &mut [u32]) {
+        let Scratch { stands, order, codes, walks } = scratch;
         let ends = sort(stands, order);
-        let mut start = 0;
+        let width = self.width as u32;
+        let walk = |row: u16, at| Walk { number: row.into(), row: u32::from(row) * width, at };
+        // One more, where what is no walk is put last.
+        walks.resize(order.len() + 1, walk(0, 0));
+        let (mut start, mut count) = (0, 0);
         for (exit, end) in self.layout.exits[exits].iter().zip(ends) {
             let rows = &order[start..end as usize];
             start = end as usize;
             let chunk = match exit.leaf() {
                 Ok(leaf) => {
                     for row in rows {
-                        sums.add(*row, leaf);
+                        found[usize::from(*row)] = leaf;
                     }
                     continue;
                 }
                 Err(chunk) => self.layout.chunks[chunk as usize],
             };
+            self.layout.fetch_after(chunk);
             let Some(nodes) = self.nodes(chunk).filter(|_| !rows.is_empty()) else {
-                walkers.extend(rows.iter().map(|row| (*row, chunk.at)));
+                for (row, walk_of) in rows.iter().zip(&mut walks[count..]) {
+                    *walk_of = walk(*row, chunk.at);
+                }
+                count += rows.len();
                 continue;
             };
             let codes = &mut codes[..rows.len()];
             self.how.follow(nodes, rows, ranks, codes);
-            let ends = &self.layout.ends[chunk.first_exit as usize..];
-            for (row, code) in rows.iter().zip(codes) {
-                match ends[usize::from(*code)].leaf() {
-                    Ok(leaf) => sums.add(*row, leaf),
-                    Err(at) => walkers.push((*row, at)),
+            let ends = &self.layout.ends[chunk.first_exit as usize..][..CHUNK];
+            if !chunk.has_walks {
+                for (row, code) in rows.iter().zip(codes) {
+                    found[usize::from(*row)] = ends[usize::from(*code) % CHUNK].number().0;
                 }
+                continue;
+            }
+            for (row, code) in rows.iter().zip(codes) {
+                // Without a branch on what it is, which would be taken wrongly half of the time; walks write again.
+                let (number, goes_on) = ends[usize::from(*code) % CHUNK].number();
+                found[usize::from(*row)] = number;
+                walks[count] = walk(*row, number);
+                forest.fetch(std::hint::select_unpredictable(goes_on, number, chunk.at));
+                count += usize::from(goes_on);
             }
         }
+        walks.truncate(count);
     }
 
     fn nodes(&self, chunk: Chunk) -> Option<Nodes<'_>> {
@@ -269,18 +291,4 @@ fn sort(stands: &[Tile], order: &mut [u16]) -> [u32; MOST_EXITS] {
         }
     }
     places
-}
-
-/// Adds the leaves of rows that walk to them.
-fn walk(walkers: &[(u16, u32)], ranks: Ranks<'_>, sums: &mut Sums<'_>) {
-    let row_of = |number: u16| &ranks.all[usize::from(number) * ranks.width..][..ranks.width];
-    for group in walkers.chunks(WALKS) {
-        // What is missing of the last group walks as its first row does.
-        let (mut at, mut rows) = ([group[0].1; WALKS], [row_of(group[0].0); WALKS]);
-        for ((at, row), (number, from)) in at.iter_mut().zip(&mut rows).zip(group) {
-            (*at, *row) = (*from, row_of(*number));
-        }
-        let leaves = sums.forest().leaves_from(at, rows);
-        group.iter().zip(leaves).for_each(|((row, _), leaf)| sums.add(*row, leaf));
-    }
 }

@@ -1,24 +1,36 @@
 //! Where the leaves of rows are added, one tree after the other.
 
-use crate::trees::single;
+use crate::trees::instructions::Instructions;
 use crate::trees::walk::Forest;
 
-/// Sums of rows, and the tree whose leaves are added to them.
+/// Trees whose leaves are added together: the sums of a row are loaded once for all of them.
+pub(super) const TOGETHER: usize = 8;
+/// Bytes of their leaves, at most: those of more trees would not be in the second cache.
+const MOST_LEAVES: usize = 1 << 19;
+
+/// Sums of rows.
 pub(in crate::trees) struct Sums<'a> {
     forest: &'a Forest,
     scores: &'a mut [f64],
     outputs: usize,
     are_single: bool,
-    /// The numbers of the tree's leaves, so many of each, for the outputs from this one on.
-    leaves: &'a [f64],
-    width: usize,
-    output: usize,
+}
+
+/// What a tree adds to rows.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::trees) struct Found<'a> {
+    /// The numbers of its leaves, as many of each as all trees that are added together have.
+    pub(in crate::trees) leaves: &'a [f64],
+    /// Which of them each row found.
+    pub(in crate::trees) of_rows: &'a [u32],
+    /// The output of a leaf's first number.
+    pub(in crate::trees) output: usize,
 }
 
 impl<'a> Sums<'a> {
     /// `scores` has so many `outputs` for each row; sums are rounded to float32 if they `are_single`.
     pub(in crate::trees) fn new(forest: &'a Forest, scores: &'a mut [f64], outputs: usize, are_single: bool) -> Self {
-        Self { forest, scores, outputs, are_single, leaves: &[], width: 1, output: 0 }
+        Self { forest, scores, outputs, are_single }
     }
 
     pub(super) fn forest(&self) -> &'a Forest {
@@ -32,30 +44,28 @@ impl<'a> Sums<'a> {
         count
     }
 
-    /// From here on leaves are those of this tree.
-    pub(super) fn go_to(&mut self, tree: usize) {
-        (self.leaves, self.width) = self.forest.leaves_of(tree);
-        self.output = self.forest.output(tree);
+    /// How many trees are best added together.
+    pub(super) fn together(&self) -> usize {
+        if self.forest.bytes_of_leaves() * TOGETHER / self.forest.len().max(1) > MOST_LEAVES { 1 } else { TOGETHER }
     }
 
-    /// Adds a leaf of the tree to the sums of a row.
-    #[inline]
-    pub(super) fn add(&mut self, row: u16, leaf: u32) {
-        let (at, leaf) = (usize::from(row) * self.outputs + self.output, leaf as usize * self.width);
-        if self.width == 1 {
-            let score = &mut self.scores[at];
-            *score += self.leaves[leaf];
-            if self.are_single {
-                *score = single(*score);
+    /// Adds the leaves of trees from this one on, of each those that all rows found, to the sums of the rows: row after row,
+    /// since sums of many rows and outputs are in no first cache.
+    pub(super) fn add(&mut self, how: Instructions, first: usize, found: &[u32]) {
+        let count = self.scores.len() / self.outputs;
+        let none = Found { leaves: &[], of_rows: &[], output: 0 };
+        let (mut trees, mut known, mut width_of) = ([none; TOGETHER], 0, 0);
+        for (tree, of_rows) in (first..).zip(found.chunks_exact(count)) {
+            let (leaves, width) = self.forest.leaves_of(tree);
+            let output = self.forest.output(tree);
+            let fits = width == width_of && (width == 1 || trees[0].output == output);
+            if known == TOGETHER || known > 0 && !fits {
+                how.add_found(&trees[..known], (self.outputs, width_of), self.are_single, self.scores);
+                known = 0;
             }
-            return;
+            (trees[known], width_of) = (Found { leaves, of_rows, output }, width);
+            known += 1;
         }
-        let scores = &mut self.scores[at..at + self.width];
-        for (score, value) in scores.iter_mut().zip(&self.leaves[leaf..leaf + self.width]) {
-            *score += value;
-            if self.are_single {
-                *score = single(*score);
-            }
-        }
+        how.add_found(&trees[..known], (self.outputs, width_of), self.are_single, self.scores);
     }
 }

@@ -7,10 +7,11 @@
 )]
 
 use std::arch::x86_64::{
-    __m512i, _mm_storel_epi64, _mm512_cmpgt_epu16_mask, _mm512_cvtepi64_epi8, _mm512_loadu_si512,
-    _mm512_mask_mov_epi16, _mm512_mask_testn_epi8_mask, _mm512_mask2_permutex2var_epi8, _mm512_movepi16_mask,
-    _mm512_permutex2var_epi16, _mm512_permutexvar_epi16, _mm512_set1_epi8, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_slli_epi16, _mm512_slli_epi64, _mm512_srlv_epi64, _mm512_ternarylogic_epi64,
+    __m512i, _mm_storel_epi64, _mm256_loadu_si256, _mm512_cmpgt_epu16_mask, _mm512_cvtepi64_epi8, _mm512_loadu_si512,
+    _mm512_mask_mov_epi16, _mm512_mask_set1_epi64, _mm512_mask_testn_epi8_mask, _mm512_mask2_permutex2var_epi8,
+    _mm512_movepi16_mask, _mm512_permutex2var_epi16, _mm512_permutexvar_epi16, _mm512_set1_epi8, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_slli_epi16, _mm512_slli_epi64, _mm512_srlv_epi64, _mm512_ternarylogic_epi64,
+    _mm512_zextsi256_si512,
 };
 
 use crate::trees::deep::{CHUNK, EXIT, Nodes, Ranks};
@@ -25,6 +26,8 @@ const ROWS: usize = 4 * EIGHT;
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi")]
 pub(in crate::trees) fn follow(nodes: Nodes<'_>, rows: &[u16], ranks: Ranks<'_>, codes: &mut [u8]) {
     match (ranks.width, usize::from(nodes.count) > LANES) {
+        (16, false) => follow_in::<16, 1>(nodes, rows, ranks.all, codes),
+        (16, true) => follow_in::<16, 2>(nodes, rows, ranks.all, codes),
         (32, false) => follow_in::<32, 1>(nodes, rows, ranks.all, codes),
         (32, true) => follow_in::<32, 2>(nodes, rows, ranks.all, codes),
         (64, false) => follow_in::<64, 1>(nodes, rows, ranks.all, codes),
@@ -73,13 +76,17 @@ fn follow_in<const WIDTH: usize, const HALVES: usize>(nodes: Nodes<'_>, rows: &[
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn beyond<const WIDTH: usize>(row: &[u16; WIDTH], columns: __m512i, mosts: __m512i) -> u32 {
-    const { assert!(WIDTH == 32 || WIDTH == 64 || WIDTH == 128) };
+    const { assert!(WIDTH == 16 || WIDTH == 32 || WIDTH == 64 || WIDTH == 128) };
     let mut vectors = [_mm512_setzero_si512(); 4];
     for number in 0..WIDTH / LANES {
         // SAFETY: there are 32 numbers from there on.
         vectors[number] = unsafe { _mm512_loadu_si512(row[number * LANES..].as_ptr().cast()) };
     }
-    let mut found = if WIDTH == 32 {
+    if WIDTH == 16 {
+        // SAFETY: there are 16 numbers.
+        vectors[0] = _mm512_zextsi256_si512(unsafe { _mm256_loadu_si256(row.as_ptr().cast()) });
+    }
+    let mut found = if WIDTH <= LANES {
         _mm512_permutexvar_epi16(columns, vectors[0])
     } else {
         _mm512_permutex2var_epi16(vectors[0], columns, vectors[1])
@@ -92,7 +99,8 @@ fn beyond<const WIDTH: usize>(row: &[u16; WIDTH], columns: __m512i, mosts: __m51
     _mm512_cmpgt_epu16_mask(found, mosts)
 }
 
-/// The exits to which bits lead: of each row one for each node, whether it goes right there.
+/// The exits to which bits lead: of each row one for each node, whether it goes right there. To look who has arrived took
+/// longer than steps that nobody needs.
 #[inline]
 #[target_feature(enable = "avx512bw,avx512dq,avx512vl,avx512vbmi")]
 fn find_exits<const VECTORS: usize>(nodes: Nodes<'_>, bits: &[u64; ROWS]) -> [u8; ROWS] {
@@ -102,8 +110,10 @@ fn find_exits<const VECTORS: usize>(nodes: Nodes<'_>, bits: &[u64; ROWS]) -> [u8
         unsafe { (_mm512_loadu_si512(nodes.lefts.as_ptr().cast()), _mm512_loadu_si512(nodes.rights.as_ptr().cast())) };
     let (mut ats, mut ways) = ([_mm512_setzero_si512(); VECTORS], [_mm512_setzero_si512(); VECTORS]);
     for number in 0..VECTORS {
-        // SAFETY: there are eight numbers from there on.
-        ways[number] = unsafe { _mm512_loadu_si512(bits[number * EIGHT..].as_ptr().cast()) };
+        // A load would wait for the stores of eight numbers.
+        for lane in 0..EIGHT {
+            ways[number] = _mm512_mask_set1_epi64(ways[number], 1 << lane, bits[number * EIGHT + lane].cast_signed());
+        }
     }
     let (right, exit) = (_mm512_set1_epi64(64), _mm512_set1_epi8(EXIT.cast_signed()));
     for _ in 0..nodes.depth {

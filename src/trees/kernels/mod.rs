@@ -7,3 +7,5 @@ pub(super) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod chunks;
 pub(super) mod plain;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod sums;

@@ -2,9 +2,11 @@
 
 use crate::trees::abreast::Group;
 use crate::trees::blocks::Step;
+use crate::trees::deep::Found;
 use crate::trees::members::Word;
 use crate::trees::ranking::ranking;
 use crate::trees::search::{Block, Kind, Real, Singles, TILE, TURNED, Tile, WIDTH};
+use crate::trees::single;
 
 /// How many of a block a number is beyond.
 #[inline]
@@ -48,6 +50,32 @@ ranking!(
     rank_doubles, rank_double, f64, count, (turn, descend_thresholds, settle), (fetch_row, abreast),
     #[inline(never)]
 );
+
+/// Adds the leaves that rows found in some trees.
+#[inline(never)]
+pub(in crate::trees) fn add_found(
+    trees: &[Found<'_>],
+    (outputs, width): (usize, usize),
+    are_single: bool,
+    scores: &mut [f64],
+) {
+    for (row, scores) in scores.chunks_exact_mut(outputs).enumerate() {
+        for Found { leaves, of_rows, output } in trees {
+            let leaf = of_rows[row] as usize;
+            if width == 1 {
+                let score = scores[*output] + leaves[leaf];
+                scores[*output] = if are_single { single(score) } else { score };
+                continue;
+            }
+            for (score, value) in scores[*output..][..width].iter_mut().zip(&leaves[leaf * width..][..width]) {
+                *score += value;
+                if are_single {
+                    *score = single(*score);
+                }
+            }
+        }
+    }
+}
 
 /// Where the rows of a block stand after the steps of a tree.
 #[inline(never)]
