@@ -453,6 +453,15 @@ def test_what_is_not_known_is_onnxruntimes(problem: str, assert_onnxruntimes: An
     assert_onnxruntimes(UNKNOWN[problem](), problem)
 
 
+def test_a_graph_without_outputs_is_refused() -> None:
+    node = helper.make_node("Scaler", ["x"], ["y"], domain=ML, offset=[0.0], scale=[2.0])
+    content = model_bytes(graph([node], [value("x", shape=("N", 2))], []))
+    with pytest.raises(glowplug.ModelError, match="has no outputs"):
+        glowplug.load(content)
+    with pytest.raises(glowplug.UnsupportedModelError, match="there is no output"):
+        glowplug.load(content, engine="native")
+
+
 @pytest.mark.parametrize(
     ("operator", "attributes"),
     [

@@ -96,6 +96,9 @@ pub(super) fn plan<'a>(
         plan(&mut planner, node).map_err(|problem| format!("{} has {problem}", node.operator))?;
     }
     let outputs = graph.outputs.iter().map(|port| planner.output(port, &rows)).collect::<Planned<_>>()?;
+    if graph.outputs.is_empty() {
+        return Err("there is no output".to_owned());
+    }
     let (program, used) = planner.finish();
     Ok(Plans { program, signature: Signature::new(name, inputs, outputs), used })
 }

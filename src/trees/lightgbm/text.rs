@@ -32,6 +32,9 @@ const TREE: [&str; 14] = [
 /// What each split and leaf covered in the training: only explanations need it.
 const COVERS: [&str; 2] = ["internal_count", "leaf_count"];
 
+/// Digits of the longest whole number.
+const MOST_DIGITS: usize = 18;
+
 /// The lines of one block that are needed.
 ///
 /// Not a map of texts: for each tree, that took a quarter of what reading takes, which a cold process waits for.
@@ -134,38 +137,69 @@ fn number<T: FromStr>(block: &Block, key: &str, subject: &str) -> Result<T> {
     text.parse().map_err(|_| bad(subject, &format!("`{key}` is {text:?}, expected a whole number")))
 }
 
-/// A list; one that is left out is empty.
-fn list<T: FromStr>(block: &Block, key: &str, subject: &str) -> Result<Vec<T>> {
+/// A list of about `count` numbers; one that is left out is empty.
+fn list<T: FromStr>(block: &Block, key: &str, count: usize, subject: &str) -> Result<Vec<T>> {
     let text = block.get(key).unwrap_or_default();
-    let spaces = text.bytes().filter(|byte| *byte == b' ').count();
-    // A number and a space are two bytes at least.
-    let mut numbers = Vec::with_capacity(spaces.min(text.len() / 2) + 1);
+    let mut numbers = Vec::with_capacity(most(text, count));
     for item in text.split_ascii_whitespace() {
-        let number = item.parse().map_err(|_| bad(subject, &format!("`{key}` has {item:?}, expected a number")))?;
-        numbers.push(number);
+        numbers.push(item.parse().map_err(|_| unexpected(key, item, subject))?);
     }
     Ok(numbers)
 }
 
+/// The same of whole numbers. Cut into texts first, as above, they took twice the time: there are five for each split.
+fn whole<T: TryFrom<i64>>(block: &Block, key: &str, count: usize, subject: &str) -> Result<Vec<T>> {
+    let text = block.get(key).unwrap_or_default();
+    let mut numbers = Vec::with_capacity(most(text, count));
+    let mut rest = text.as_bytes().trim_ascii_start();
+    while !rest.is_empty() {
+        let (sign, digits) = rest.strip_prefix(b"-").map_or((1, rest), |digits| (-1, digits));
+        let (mut number, mut length) = (0, 0);
+        while let Some(digit @ b'0'..=b'9') = digits.get(length)
+            && length < MOST_DIGITS
+        {
+            number = number * 10 + i64::from(digit - b'0');
+            length += 1;
+        }
+        let is_whole = length > 0 && digits.get(length).is_none_or(u8::is_ascii_whitespace);
+        let number = Some(sign * number).filter(|_| is_whole).and_then(|number| T::try_from(number).ok());
+        numbers.push(number.ok_or_else(|| {
+            let item = text[text.len() - rest.len()..].split_ascii_whitespace().next();
+            unexpected(key, item.unwrap_or_default(), subject)
+        })?);
+        rest = digits[length..].trim_ascii_start();
+    }
+    Ok(numbers)
+}
+
+/// Room for `count` numbers, if there may be as many: a number and a space are two bytes at least.
+fn most(text: &str, count: usize) -> usize {
+    count.min(text.len() / 2 + 1)
+}
+
+fn unexpected(key: &str, item: &str, subject: &str) -> Error {
+    bad(subject, &format!("`{key}` has {item:?}, expected a number"))
+}
+
 fn tree(block: &Block, subject: &str) -> Result<Tree> {
-    let leaves: Vec<f64> = list(block, "leaf_value", subject)?;
     let declared: usize = number(block, "num_leaves", subject)?;
+    let leaves: Vec<f64> = list(block, "leaf_value", declared, subject)?;
     if leaves.len() != declared {
         let problem = format!("`num_leaves` is {declared}, but `leaf_value` has {} numbers", leaves.len());
         return Err(bad(subject, &problem));
     }
     let is_linear = block.get("is_linear").is_some_and(|value| value != "0");
     let functions = if is_linear { functions(block, declared, subject)? } else { Vec::new() };
-    let covers = [list(block, COVERS[0], subject)?, list(block, COVERS[1], subject)?];
+    let covers = [list(block, COVERS[0], declared, subject)?, list(block, COVERS[1], declared, subject)?];
     let one = Tree { leaves, functions, covers, ..Tree::default() };
     if declared <= 1 {
         return Ok(one);
     }
-    let features: Vec<u32> = list(block, "split_feature", subject)?;
-    let thresholds: Vec<f64> = list(block, "threshold", subject)?;
-    let decisions: Vec<u8> = list(block, "decision_type", subject)?;
-    let left: Vec<i32> = list(block, "left_child", subject)?;
-    let right: Vec<i32> = list(block, "right_child", subject)?;
+    let features: Vec<u32> = whole(block, "split_feature", declared, subject)?;
+    let thresholds: Vec<f64> = list(block, "threshold", declared, subject)?;
+    let decisions: Vec<u8> = whole(block, "decision_type", declared, subject)?;
+    let left: Vec<i32> = whole(block, "left_child", declared, subject)?;
+    let right: Vec<i32> = whole(block, "right_child", declared, subject)?;
     let counts = [features.len(), thresholds.len(), decisions.len(), left.len(), right.len()];
     if counts.iter().any(|count| *count != declared - 1) {
         return Err(bad(subject, &format!("a tree of {declared} leaves has {counts:?} entries for its splits")));
@@ -181,10 +215,10 @@ fn tree(block: &Block, subject: &str) -> Result<Tree> {
 
 /// Leaves that are functions: the columns and coefficients of one leaf follow those of the other.
 fn functions(block: &Block, leaves: usize, subject: &str) -> Result<Vec<LinearLeaf>> {
-    let constants: Vec<f64> = list(block, "leaf_const", subject)?;
-    let counts: Vec<usize> = list(block, "num_features", subject)?;
-    let mut columns = list::<u32>(block, "leaf_features", subject)?.into_iter();
-    let mut factors = list::<f64>(block, "leaf_coeff", subject)?.into_iter();
+    let constants: Vec<f64> = list(block, "leaf_const", leaves, subject)?;
+    let counts: Vec<usize> = list(block, "num_features", leaves, subject)?;
+    let mut columns = whole::<u32>(block, "leaf_features", leaves, subject)?.into_iter();
+    let mut factors = list::<f64>(block, "leaf_coeff", leaves, subject)?.into_iter();
     if [constants.len(), counts.len()] != [leaves; 2]
         || columns.len() != factors.len()
         || counts.iter().try_fold(0_usize, |sum, count| sum.checked_add(*count)) != Some(columns.len())
@@ -212,11 +246,47 @@ fn set_number(threshold: f64) -> std::result::Result<u32, String> {
 
 /// Sets of categories as bits: set `i` is from `cat_boundaries[i]` to `cat_boundaries[i + 1]` of `cat_threshold`.
 fn categories(block: &Block, subject: &str) -> Result<Vec<Vec<u32>>> {
-    let bounds: Vec<usize> = list(block, "cat_boundaries", subject)?;
-    let bits: Vec<u32> = list(block, "cat_threshold", subject)?;
+    let bounds: Vec<usize> = list(block, "cat_boundaries", 0, subject)?;
+    let bits: Vec<u32> = whole(block, "cat_threshold", 0, subject)?;
     let set = |ends: &[usize]| {
         let set = bits.get(ends[0]..ends[1]).map(<[u32]>::to_vec);
         set.ok_or_else(|| bad(subject, "`cat_boundaries` does not fit `cat_threshold`"))
     };
     bounds.windows(2).map(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_read_to_what_is_none() {
+        let long = "1234567890123456789";
+        // (text, numbers or what is none)
+        let cases: [(&str, Result<&[i32], &str>); 11] = [
+            ("", Ok(&[])),
+            (" ", Ok(&[])),
+            ("7", Ok(&[7])),
+            ("0 -1  25 -2147483648 2147483647 ", Ok(&[0, -1, 25, i32::MIN, i32::MAX])),
+            ("1 2147483648 2", Err("2147483648")),
+            ("1 2.5", Err("2.5")),
+            ("1 1e3", Err("1e3")),
+            ("-", Err("-")),
+            ("1 - 2", Err("-")),
+            ("x1", Err("x1")),
+            (long, Err(long)),
+        ];
+        for (text, expected) in cases {
+            let mut block = Block::default();
+            block.push("left_child", text.as_bytes());
+            match (whole::<i32>(&block, "left_child", 3, "model"), expected) {
+                (Ok(numbers), Ok(expected)) => assert_eq!(numbers, expected, "{text:?}"),
+                (Err(error), Err(item)) => {
+                    assert!(error.to_string().contains(&format!("`left_child` has {item:?}, expected")), "{error}");
+                }
+                (got, _) => panic!("{text:?}: {got:?}"),
+            }
+        }
+        assert!(whole::<u8>(&Block::default(), "decision_type", usize::MAX, "model").is_ok_and(|list| list.is_empty()));
+    }
 }
