@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 use super::columns::{Columns, Place};
 use super::instructions::{Instructions, Number, Sum};
 use super::members::Members;
+use super::planes::Planes;
 use super::search::{MOST_RANKS, Ranker, TILE, Tile};
 use super::walk::{Forest, Seen};
 
@@ -70,6 +71,8 @@ pub(super) struct Blocks {
     pub(super) features: usize,
     /// What of rows splits by sets of categories look at, if there are any.
     members: Option<Members>,
+    /// The same trees for processors that go through them bit by bit, made for the first batch.
+    planes: OnceLock<Option<Planes>>,
     singles: OnceLock<Ranker<f32>>,
     doubles: OnceLock<Ranker<f64>>,
 }
@@ -151,8 +154,8 @@ impl Blocks {
         }
         let values = if are_single { Values::singles(&values, start)? } else { Values::Doubles(values) };
         let outputs = start.len();
-        let (singles, doubles) = (OnceLock::new(), OnceLock::new());
-        Some(Self { steps, ends, leaves, values, outputs, parts, features, members, singles, doubles })
+        let (planes, singles, doubles) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Some(Self { steps, ends, leaves, values, outputs, parts, features, members, planes, singles, doubles })
     }
 
     /// Bytes of a row, without those that are made as trees need them.
@@ -178,6 +181,20 @@ impl Blocks {
         self.members.as_ref()
     }
 
+    /// How batches go through the trees bit by bit; nothing if they know categories.
+    pub(super) fn new_planes(&self) -> Option<Planes> {
+        if self.members.is_some() { None } else { Planes::new(&self.steps, &self.ends, self.lanes()) }
+    }
+
+    /// The same where so many tiles are sooner done that way.
+    fn planes(&self, how: Instructions, tiles: usize) -> Option<&Planes> {
+        if !how.chooses() {
+            return None;
+        }
+        let make = || self.new_planes().filter(|planes| planes.pay(how, MOST_TILES));
+        self.planes.get_or_init(make).as_ref().filter(|planes| planes.pay(how, tiles))
+    }
+
     /// How rows of float32 get their bytes.
     pub(super) fn singles(&self, columns: &Columns) -> &Ranker<f32> {
         self.singles.get_or_init(|| Ranker::new(columns, &self.parts, self.features, false))
@@ -190,6 +207,20 @@ impl Blocks {
 
     /// Adds the leaves of rows to their sums in `scores`, as many rows as fit into a block; says how many.
     pub(super) fn add(&self, how: Instructions, columns: &Columns, rows: Rows<'_>, scores: &mut [f64]) -> usize {
+        let tiles = (scores.len() / self.outputs).div_ceil(TILE).next_power_of_two().min(MOST_TILES);
+        self.add_by(how, self.planes(how, tiles), columns, rows, scores)
+    }
+
+    /// The same by these planes, or else by steps.
+    pub(super) fn add_by(
+        &self,
+        how: Instructions,
+        planes: Option<&Planes>,
+        columns: &Columns,
+        rows: Rows<'_>,
+        scores: &mut [f64],
+    ) -> usize {
+        let how = (how, planes);
         match (rows, &self.values) {
             (Rows::Floats(rows), Values::Doubles(values)) => self.add_rows(how, columns, rows, values, scores),
             (Rows::Doubles(rows), Values::Doubles(values)) => self.add_rows(how, columns, rows, values, scores),
@@ -200,7 +231,7 @@ impl Blocks {
 
     fn add_rows<T: Number, S: Sum>(
         &self,
-        how: Instructions,
+        how: (Instructions, Option<&Planes>),
         columns: &Columns,
         rows: &[T],
         values: &[S],
@@ -220,7 +251,7 @@ impl Blocks {
 
     fn add_tiles<const TILES: usize, T: Number, S: Sum>(
         &self,
-        how: Instructions,
+        (how, planes): (Instructions, Option<&Planes>),
         (ranker, columns): (&Ranker<T>, &Columns),
         rows: &[T],
         values: &[S],
@@ -246,11 +277,13 @@ impl Blocks {
         let (lanes, mut stands) = (lanes.as_chunks_mut::<TILES>().0, [Tile([0; TILE]); TILES]);
         let mut leaves = self.leaves.iter().peekable();
         let mut fills = self.members.as_ref().map_or(&[][..], Members::fills).iter().peekable();
+        let mut run = planes.map(Planes::start::<TILES>);
         let mut start = 0;
         for (tree, end) in self.ends.iter().enumerate() {
-            match &self.members {
-                None => how.descend::<TILES, false>(&self.steps[start..*end], lanes, &mut stands),
-                Some(members) => {
+            match (&self.members, &mut run) {
+                (_, Some(run)) => run.descend(how, tree, lanes, &mut stands),
+                (None, None) => how.descend::<TILES, false>(&self.steps[start..*end], lanes, &mut stands),
+                (Some(members), None) => {
                     while let Some(fill) = fills.next_if(|fill| fill.tree == tree) {
                         if let Some(word) = members.word(*fill, &starts, &mut lanes[self.parts.len()..]) {
                             how.take_bits(word, tiles);

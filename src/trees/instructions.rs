@@ -14,6 +14,7 @@ use super::kernels::plain;
 #[cfg(target_arch = "x86_64")]
 use super::kernels::{avx2, avx512, chunks, sums};
 use super::members::Word;
+use super::planes::{Costs, Line, Threshold, Way};
 use super::search::{Ranker, Real, TILE, Tile};
 use crate::processor::{self, Level};
 
@@ -39,7 +40,7 @@ enum Set {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// And VBMI.
+    /// And VBMI and GFNI.
     #[cfg(target_arch = "x86_64")]
     Vbmi,
 }
@@ -56,7 +57,8 @@ impl Instructions {
         {
             let has_popcnt = is_x86_feature_detected!("popcnt");
             if has_popcnt && is_x86_feature_detected!("avx2") && processor::has_avx512() {
-                if is_x86_feature_detected!("avx512vbmi") {
+                // No processor but a few of the first with VBMI lacks GFNI.
+                if is_x86_feature_detected!("avx512vbmi") && is_x86_feature_detected!("gfni") {
                     all.push(Self(Set::Vbmi));
                 }
                 all.push(Self(Set::Avx512));
@@ -200,6 +202,62 @@ impl Instructions {
             avx512::descend::<TILES, MASKED>,
             (steps, lanes, stands)
         );
+    }
+
+    /// Whether batches go through trees by [`Self::compare`] and [`Self::choose`], which do nothing else.
+    pub(super) fn chooses(self) -> bool {
+        self.0 != Set::Baseline
+    }
+
+    /// What batches of so many tiles take, measured with models of 100 to 2000 trees of 13 to 255 leaves.
+    pub(super) fn costs(self, tiles: usize) -> Costs {
+        let (step, choice) = match (self.follows_chunks(), tiles) {
+            (true, 0..=2) => (18, 8),
+            (true, 3..=4) => (40, 9),
+            (true, _) => (35, 10),
+            (false, 0..=2) => (16, 8),
+            (false, 3..=4) => (62, 16),
+            (false, _) => (125, 32),
+        };
+        let (threshold, tree, wide_tree) = match (self.follows_chunks(), tiles) {
+            (true, _) => (8 * tiles, 300, 400),
+            (false, 0..=2) => (18 * tiles, 200 * tiles, 300 * tiles),
+            (false, _) => (18 * tiles, 200 * tiles, 750 * tiles),
+        };
+        Costs { step, choice, threshold, tree, wide_tree }
+    }
+
+    /// Which rows are beyond thresholds.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "nothing is chosen"))]
+    pub(super) fn compare<const TILES: usize>(
+        self,
+        thresholds: &[Threshold],
+        lanes: &[[Tile; TILES]],
+        lines: &mut [Line],
+    ) {
+        match self.0 {
+            Set::Baseline => {}
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX2, for AVX-512 as well.
+            Set::Avx2 | Set::Avx512 => unsafe { avx2::planes::compare(thresholds, lanes, lines) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX-512 BW.
+            Set::Vbmi => unsafe { avx512::planes::compare(thresholds, lanes, lines) },
+        }
+    }
+
+    /// Where rows stand in a tree.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "nothing is chosen"))]
+    pub(super) fn choose<const TILES: usize>(self, way: Way<'_>, lines: &mut [Line], stands: &mut [Tile; TILES]) {
+        match self.0 {
+            Set::Baseline => {}
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX2, for AVX-512 as well.
+            Set::Avx2 | Set::Avx512 => unsafe { avx2::planes::choose(way, lines, stands) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ, VL and VBMI, and GFNI.
+            Set::Vbmi => unsafe { avx512::planes::choose(way, lines, stands) },
+        }
     }
 
     /// Puts a word of each row of the first `tiles` into its lanes.

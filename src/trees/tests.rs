@@ -297,6 +297,11 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
     let calls = if ensemble.trees() > 10_000 { 2 } else { 8 };
     let ways = Instructions::available();
     let across: Vec<_> = ways.iter().filter_map(|how| Some((*how, Across::new(blocks?, *how)?))).collect();
+    let planes = blocks.and_then(Blocks::new_planes);
+    assert!(
+        planes.is_some() || blocks.is_none_or(|blocks| blocks.members().is_some()),
+        "choices do all but categories"
+    );
     let is_moderate = ensemble.trees() <= 1000 && features <= 1000;
     let new_deep = |how, has_chunks| Deep::new(how, &ensemble.forest, &ensemble.columns, features, has_chunks);
     let deep_ways = ways.iter().flat_map(|how| [(*how, true), (*how, false)]).filter(|_| is_moderate);
@@ -342,7 +347,11 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
                 let Some(blocks) = blocks else { continue };
                 let columns = &ensemble.columns;
                 let way = format!("blocks with {}", how.name());
-                check(&way, size, &mut |rows, scores| blocks.add(how, columns, rows, scores));
+                check(&way, size, &mut |rows, scores| blocks.add_by(how, None, columns, rows, scores));
+                if let Some(planes) = planes.as_ref().filter(|_| how.chooses()) {
+                    let way = format!("planes with {}", how.name());
+                    check(&way, size, &mut |rows, scores| blocks.add_by(how, Some(planes), columns, rows, scores));
+                }
                 if blocks.has_a_lane_for_each(columns) && size <= 70 {
                     let way = format!("walks by lanes with {}", how.name());
                     check(&way, size, &mut |rows, scores| {

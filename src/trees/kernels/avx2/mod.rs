@@ -10,6 +10,7 @@
 )]
 
 mod abreast;
+pub(in crate::trees) mod planes;
 pub(in crate::trees) mod ranks;
 
 use std::arch::x86_64::{
