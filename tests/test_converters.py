@@ -12,17 +12,28 @@ import pytest
 import xgboost
 from onnxmltools import convert_lightgbm, convert_xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType
-from skl2onnx import to_onnx
+from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm as lightgbm_in_pipelines
+from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost as xgboost_in_pipelines
+from skl2onnx import to_onnx, update_registered_converter
+from skl2onnx.common.shape_calculator import (
+    calculate_linear_classifier_output_shapes,
+    calculate_linear_regressor_output_shapes,
+)
 from sklearn import (
     calibration,
+    cluster,
     decomposition,
+    discriminant_analysis,
     ensemble,
     feature_selection,
     linear_model,
+    mixture,
+    model_selection,
     multiclass,
     multioutput,
     naive_bayes,
     preprocessing,
+    random_projection,
     svm,
     tree,
 )
@@ -57,7 +68,8 @@ def of_xgboost(model: Any, y: Any) -> bytes:
 
 
 def of_sklearn(model: Any, y: Any, **more: Any) -> bytes:
-    content: bytes = to_onnx(model.fit(X, y), X[:1], **({"target_opset": 15} | more)).SerializeToString()
+    more = {"target_opset": {"": 15, "ai.onnx.ml": 2}} | more
+    content: bytes = to_onnx(model.fit(X, y), X[:1], **more).SerializeToString()
     return content
 
 
@@ -142,6 +154,83 @@ MODELS |= {
     "binarized, forest": lambda: of_sklearn(make_pipeline(preprocessing.Binarizer(threshold=0.2), FOREST), TWO),
 }
 
+#: Estimators of other libraries as parts of scikit-learn's.
+SHAPES = {
+    "Classifier": calculate_linear_classifier_output_shapes,
+    "Regressor": calculate_linear_regressor_output_shapes,
+}
+for estimator, convert in (
+    (lightgbm.LGBMClassifier, lightgbm_in_pipelines),
+    (lightgbm.LGBMRegressor, lightgbm_in_pipelines),
+    (xgboost.XGBClassifier, xgboost_in_pipelines),
+    (xgboost.XGBRegressor, xgboost_in_pipelines),
+):
+    kind = "Classifier" if "Classifier" in estimator.__name__ else "Regressor"
+    of_classes = {"nocl": [True, False], "zipmap": [True, False, "columns"], "raw_scores": [True, False]}
+    update_registered_converter(
+        estimator, f"Part{estimator.__name__}", SHAPES[kind], convert,
+        options=of_classes if kind == "Classifier" else {"split": None},
+    )  # fmt: skip
+LGBM, XGB = (
+    lightgbm.LGBMClassifier(n_estimators=4, verbose=-1, n_jobs=1),
+    xgboost.XGBClassifier(n_estimators=4, n_jobs=1),
+)
+LGBM_OF_NUMBERS = lightgbm.LGBMRegressor(n_estimators=4, verbose=-1, n_jobs=1)
+LOGISTIC = linear_model.LogisticRegression()
+BOTH = [("a", LGBM), ("b", XGB)]
+
+
+def before(step: Any, y: Any = TWO) -> Callable[[], bytes]:
+    return lambda: of_sklearn(make_pipeline(step, LOGISTIC), y)
+
+
+MODELS |= {
+    "KMeans": lambda: of_sklearn(cluster.KMeans(3, n_init=1, random_state=0), None),
+    "MiniBatchKMeans": lambda: of_sklearn(cluster.MiniBatchKMeans(3, n_init=1, random_state=0), None),
+    "GaussianMixture": lambda: of_sklearn(mixture.GaussianMixture(2, random_state=0), None),
+    "GaussianMixture of diagonals": lambda: of_sklearn(mixture.GaussianMixture(2, covariance_type="diag"), None),
+    "OneClassSVM": lambda: of_sklearn(svm.OneClassSVM(), None),
+    "NuSVC of three": lambda: of_sklearn(svm.NuSVC(nu=0.1), THREE),
+    "SVC of polynomials": lambda: of_sklearn(svm.SVC(kernel="poly"), THREE),
+    "calibrated LinearSVC": lambda: of_sklearn(calibration.CalibratedClassifierCV(svm.LinearSVC(), cv=2), TWO),
+    "calibrated LGBMClassifier": lambda: of_sklearn(calibration.CalibratedClassifierCV(LGBM, cv=2), THREE),
+    "isotonic XGBClassifier": lambda: of_sklearn(calibration.CalibratedClassifierCV(XGB, cv=2, method="isotonic"), TWO),
+    "stacked boosted trees": lambda: of_sklearn(ensemble.StackingClassifier(BOTH, LGBM, cv=2, passthrough=True), THREE),
+    "stacked numbers": lambda: of_sklearn(
+        ensemble.StackingRegressor([("a", LGBM_OF_NUMBERS), ("b", linear_model.Ridge())], cv=2), NUMBERS
+    ),
+    "votes for numbers": lambda: of_sklearn(
+        ensemble.VotingRegressor([("a", LGBM_OF_NUMBERS), ("b", linear_model.Ridge())]), NUMBERS
+    ),
+    "hard votes": lambda: of_sklearn(
+        ensemble.VotingClassifier([("a", LOGISTIC), ("b", FOREST)], flatten_transform=False), THREE
+    ),
+    "OneVsRest of LGBMClassifier": lambda: of_sklearn(multiclass.OneVsRestClassifier(LGBM), THREE),
+    "LGBMRegressor of two": lambda: of_sklearn(
+        multioutput.MultiOutputRegressor(LGBM_OF_NUMBERS), np.c_[NUMBERS, -NUMBERS]
+    ),
+    "dart": lambda: of_lightgbm(lightgbm.LGBMClassifier(boosting_type="dart"), TWO),
+    "bagged parts of columns": lambda: of_sklearn(ensemble.BaggingClassifier(LOGISTIC, 4, max_features=0.5), THREE),
+    "AdaBoost of forests": lambda: of_sklearn(ensemble.AdaBoostClassifier(FOREST, n_estimators=3, random_state=0), TWO),
+    "LinearDiscriminantAnalysis": lambda: of_sklearn(discriminant_analysis.LinearDiscriminantAnalysis(), THREE),
+    "RidgeClassifier": lambda: of_sklearn(linear_model.RidgeClassifier(), THREE),
+    "SGDClassifier": lambda: of_sklearn(linear_model.SGDClassifier(loss="log_loss", random_state=0), THREE),
+    "BernoulliNB": lambda: of_sklearn(naive_bayes.BernoulliNB(), THREE),
+    "QuantileRegressor": lambda: of_sklearn(linear_model.QuantileRegressor(), NUMBERS),
+    "GammaRegressor": lambda: of_sklearn(linear_model.GammaRegressor(), np.abs(NUMBERS) + 1),
+    "PowerTransformer": before(preprocessing.PowerTransformer()),
+    "KBinsDiscretizer": before(
+        preprocessing.KBinsDiscretizer(4, encode="ordinal", quantile_method="averaged_inverted_cdf"), THREE
+    ),
+    "PolynomialFeatures": before(preprocessing.PolynomialFeatures(3, interaction_only=True)),
+    "GaussianRandomProjection": before(random_projection.GaussianRandomProjection(3, random_state=0)),
+    "VarianceThreshold": before(feature_selection.VarianceThreshold(), WORDS),
+    "RFE": before(feature_selection.RFE(FOREST, n_features_to_select=3)),
+    "PCA, whitened": before(decomposition.PCA(3, whiten=True)),
+    "LGBMClassifier after PCA": lambda: of_sklearn(make_pipeline(decomposition.PCA(3), LGBM), THREE),
+    "best of a search": lambda: of_sklearn(model_selection.GridSearchCV(FOREST, {"max_depth": [2, 3]}, cv=2), TWO),
+}
+
 
 def matrix(answer: Any) -> Any:
     """Maps as rows in the order of their keys."""
@@ -166,6 +255,7 @@ def test_answers_are_those_of_onnxruntime(name: str) -> None:
         got_matrix, want_matrix = matrix(got), matrix(want)
         assert (got_matrix.dtype, got_matrix.shape) == (want_matrix.dtype, want_matrix.shape)
         if got_matrix.dtype.kind == "f":
-            np.testing.assert_allclose(got_matrix, want_matrix, 1e-5, 2e-6)
+            # onnxruntime adds hundreds of support vectors in float32, and is ten times as far from scikit-learn.
+            np.testing.assert_allclose(got_matrix, want_matrix, 1e-5, 3e-5 if name == "OneClassSVM" else 2e-6)
         else:
             np.testing.assert_array_equal(got_matrix, want_matrix)

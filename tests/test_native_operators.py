@@ -218,6 +218,22 @@ CASES: dict[str, Case] = {
         c=np.arange(12, dtype=F32).reshape(3, 4),
         e=F32([1, 2, 3]),
     ),
+    "Gemm by factors": case(
+        node("Gemm", "x c e", alpha=-2.0, beta=0.5),
+        close=True,
+        tame=True,
+        c=np.arange(12, dtype=F32).reshape(4, 3),
+        e=F32([[1, 2, 3]]),
+    ),
+    "Gemm and what is multiplied by 0": case(
+        node("Gemm", "x c e", beta=0.0), close=True, tame=True, c=np.ones((4, 2), F32), e=F32([np.nan, np.inf])
+    ),
+    "Gemm and a number of each row": case(
+        node("Gemm", "x c m", alpha=-2.0, transB=1), close=True, tame=True, c=np.arange(12, dtype=F32).reshape(3, 4)
+    ),
+    "Gemm and numbers of each row": case(
+        node("Gemm", "d c d"), out="float64", close=True, tame=True, c=np.arange(16, dtype=F64).reshape(4, 4) - 5
+    ),
     "Scaler of int64": case(node("Scaler", "i", offset=[1.0, 2.0, 3.0, 0.5], scale=[0.1] * 4)),
     "Scaler of float64": case(node("Scaler", "d", offset=[0.1, 2.0, 3.0, 0.5], scale=[0.1, 1.0, 2.0, 3.0])),
     "Scaler of int32": case(node("Scaler", "k", offset=[1.0], scale=[0.1])),

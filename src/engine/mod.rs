@@ -76,7 +76,8 @@ pub trait Engine: Send + Sync {
     fn view(&self, view: View, _file: Result<&Path>) -> Result<Box<dyn Engine>> {
         let problem =
             format!("has no `{}`: ONNX Runtime runs it, and gives the outputs of the graph only", view.name());
-        let fix = "load the tree library's own file: what `Booster.save_model` wrote";
+        let fix = "load the tree library's own file: what `Booster.save_model` wrote, or of an estimator of scikit-learn what \
+                   `glowplug.convert.from_sklearn` made";
         Err(Error::new(ErrorKind::Unsupported, self.signature().model(), problem, fix))
     }
 

@@ -46,7 +46,9 @@ impl Link {
             Self::Positive => |score, _| if score > 0.0 { 1.0 } else { 0.0 },
             Self::Softmax => return softmax(scores),
             Self::ScaledSoftmax(factor) => {
-                scores.iter_mut().for_each(|score| *score *= factor);
+                for score in scores.iter_mut() {
+                    *score *= factor;
+                }
                 return softmax(scores);
             }
         };

@@ -124,6 +124,11 @@ pub(super) fn binary<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Plan
     planner.name(node, 0, super::planner::Known::Value(made))
 }
 
+/// The sum of two values.
+pub(super) fn add_two(planner: &mut Planner<'_>, left: &Value, right: &Value) -> Planned<Value> {
+    pair(planner, How::Add, left, right)
+}
+
 fn pair(planner: &mut Planner<'_>, how: How, left: &Value, right: &Value) -> Planned<Value> {
     let dtype = left.dtype;
     // Dividing whole numbers by zero ends the process of who does it.

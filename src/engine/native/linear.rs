@@ -1,5 +1,6 @@
 //! A matrix of rows times coefficients, in float64.
 
+use super::arithmetic::add_two;
 use super::attributes::{float, has, int, only, plain};
 use super::classes::{Decide, add_classes, labels, transform};
 use super::planner::{Known, Planned, Planner, Value};
@@ -88,23 +89,57 @@ pub(super) fn gemm<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>) -> Planne
         ([rows, outputs], false) | ([outputs, rows], true) if *rows == columns => *outputs,
         _ => return Err("a constant of another shape".to_owned()),
     };
-    let is_plain = |name| float(node, name, 1.0).map(|factor| factor.to_bits() == 1_f32.to_bits());
-    if int(node, "transA", 0)? != 0 || !is_plain("alpha")? || !is_plain("beta")? {
-        return Err("a factor, or rows that are columns".to_owned());
+    if int(node, "transA", 0)? != 0 {
+        return Err("rows that are columns".to_owned());
     }
-    let weights = weights(&constant, value.dtype, [columns, outputs], is_turned)?;
-    let intercepts = if has(node, 2) {
-        let (constant, dims) = planner.constant(node, 2, MOST_WEIGHTS)?;
-        let is_row = matches!(dims.as_slice(), [] | [_] | [1, _]);
-        match constant.to_doubles().filter(|_| is_row).as_deref() {
-            Some([one]) => vec![*one; outputs],
-            Some(values) if values.len() == outputs => values.to_vec(),
-            _ => return Err("a constant of another shape".to_owned()),
+    let [alpha, beta] = [float(node, "alpha", 1.0)?, float(node, "beta", 1.0)?].map(f64::from);
+    // What ONNX Runtime makes of infinite numbers times 0 is up to its library of matrices.
+    if !alpha.is_normal() || !beta.is_finite() {
+        return Err("factors that are not known".to_owned());
+    }
+    let mut weights = weights(&constant, value.dtype, [columns, outputs], is_turned)?;
+    for weight in &mut weights {
+        *weight *= alpha;
+    }
+    let shape = vec![Axis::Rows, Axis::Size(outputs)];
+    // What is multiplied by 0 is not looked at, even if it is no number.
+    if beta == 0.0 || !has(node, 2) {
+        return multiply(planner, node, &value, columns, weights, vec![0.0; outputs], shape);
+    }
+    if let Some(rows) = addend_of_rows(planner, node, outputs)? {
+        if beta.to_bits() != 1_f64.to_bits() || weights.len() > MOST_WEIGHTS {
+            return Err("a factor of rows".to_owned());
         }
-    } else {
-        vec![0.0; outputs]
+        let (from, dtype) = (value.slot, value.dtype);
+        let (coefficients, intercepts) = (weights, vec![0.0; outputs]);
+        let product =
+            planner.add(DType::Float64, shape, |to| Linear { coefficients, intercepts, columns, from, to })?;
+        let rows = planner.cast(rows, DType::Float64)?;
+        let sum = add_two(planner, &product, &rows)?;
+        let sum = planner.cast(sum, dtype)?;
+        return planner.name(node, 0, Known::Value(sum));
+    }
+    let (constant, dims) = planner.constant(node, 2, MOST_WEIGHTS)?;
+    let is_row = matches!(dims.as_slice(), [] | [_] | [1, _]);
+    let mut intercepts = match constant.to_doubles().filter(|_| is_row).as_deref() {
+        Some([one]) => vec![*one; outputs],
+        Some(values) if values.len() == outputs => values.to_vec(),
+        _ => return Err("a constant of another shape".to_owned()),
     };
-    multiply(planner, node, &value, columns, weights, intercepts, vec![Axis::Rows, Axis::Size(outputs)])
+    for intercept in &mut intercepts {
+        *intercept *= beta;
+    }
+    multiply(planner, node, &value, columns, weights, intercepts, shape)
+}
+
+/// What is added to a product, if it is of rows: a number for all outputs, or one for each.
+fn addend_of_rows<'a>(planner: &mut Planner<'a>, node: &FullNode<'a>, outputs: usize) -> Planned<Option<Value>> {
+    let addend = planner.value(node, 2)?;
+    match addend.shape.as_slice() {
+        [Axis::Rows, Axis::Size(columns)] if *columns == 1 || *columns == outputs => Ok(Some(addend)),
+        shape if shape.contains(&Axis::Rows) => Err("an addend of another shape".to_owned()),
+        _ => Ok(None),
+    }
 }
 
 /// The numbers of a matrix, those of one column after the other.

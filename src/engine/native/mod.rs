@@ -74,7 +74,7 @@ impl NativeEngine {
         }
         let [version, ml_version] = versions(facts);
         let is_classical = nodes.iter().any(|node| node.domain == graph::ML);
-        if !is_classical && !is_linear(facts) {
+        if !is_classical && !is_linear(facts) && !measures_distances(facts) {
             return Some("there is no operator of ai.onnx.ml".to_owned());
         }
         if is_classical && !ML_VERSIONS.contains(&ml_version) {
@@ -162,6 +162,12 @@ fn is_linear(facts: &ModelFacts) -> bool {
     products.peek().is_some() && products.all(|node| node.inputs.get(1).is_some_and(is_vector))
 }
 
+/// Whether squares are added along rows, or chances: distances to the centres of `KMeans`, and mixtures, which have no operator
+/// for classical machine learning either. Networks normalise by means of squares, and by `Softmax`.
+fn measures_distances(facts: &ModelFacts) -> bool {
+    facts.graph.nodes.iter().any(|node| matches!(node.operator.as_str(), "ReduceSumSquare" | "ReduceLogSumExp"))
+}
+
 /// The versions of ONNX's own operators and of those for classical machine learning; 0 if the file does not say, or twice.
 fn versions(facts: &ModelFacts) -> [u64; 2] {
     ["", graph::ML].map(|domain| {
@@ -237,7 +243,8 @@ impl Engine for NativeEngine {
                 "has no `contributions`: an ONNX file does not say how many rows of the training came to each node"
             }
         };
-        let fix = "load the tree library's own file: what `Booster.save_model` wrote";
+        let fix = "load the tree library's own file: what `Booster.save_model` wrote, or of an estimator of scikit-learn what \
+                   `glowplug.convert.from_sklearn` made";
         Err(Error::new(ErrorKind::Unsupported, self.signature.model(), problem, fix))
     }
 
