@@ -180,6 +180,7 @@ UNSAFE = {
     "trees/kernels/avx2/planes.rs": "loads and stores vectors, of places that were checked",
     "trees/kernels/avx2/ranks.rs": "loads and stores vectors",
     "trees/kernels/avx512/abreast.rs": "loads and stores vectors",
+    "trees/kernels/avx512/leaves.rs": "loads and stores vectors",
     "trees/kernels/avx512/mod.rs": "loads and stores vectors",
     "trees/kernels/avx512/planes.rs": "loads and stores vectors, of places that were checked",
     "trees/kernels/avx512/ranks.rs": "loads and stores vectors",

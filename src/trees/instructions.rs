@@ -145,6 +145,13 @@ impl Instructions {
         }
     }
 
+    /// Whether leaves are best looked up byte by byte: there are too many for registers, and enough rows for the making of
+    /// tables of bytes.
+    #[cfg(target_arch = "x86_64")]
+    fn looks_up_bytes<S>(self, leaves: &[S], stands: &[Tile]) -> bool {
+        self.0 == Set::Vbmi && size_of_val(leaves) > 8 * TILE && stands.len() * size_of::<f32>() >= 2 * size_of::<S>()
+    }
+
     /// Whether there are instructions for chunks.
     pub(super) fn follows_chunks(self) -> bool {
         #[cfg(target_arch = "x86_64")]
@@ -347,6 +354,11 @@ impl Sum for f64 {
     }
 
     fn add(how: Instructions, leaves: &[Self], stands: &[Tile], sums: &mut [Self]) {
+        #[cfg(target_arch = "x86_64")]
+        if how.looks_up_bytes::<Self>(leaves, stands) {
+            // SAFETY: `available` made this value, after it had found AVX-512 BW and VBMI.
+            return unsafe { avx512::leaves::add_doubles(leaves, stands, sums) };
+        }
         chosen!(how, plain::add, avx2::add_doubles, avx512::add_doubles, (leaves, stands, sums));
     }
 }
@@ -358,6 +370,11 @@ impl Sum for f32 {
     }
 
     fn add(how: Instructions, leaves: &[Self], stands: &[Tile], sums: &mut [Self]) {
+        #[cfg(target_arch = "x86_64")]
+        if how.looks_up_bytes::<Self>(leaves, stands) {
+            // SAFETY: `available` made this value, after it had found AVX-512 BW and VBMI.
+            return unsafe { avx512::leaves::add_singles(leaves, stands, sums) };
+        }
         chosen!(how, plain::add, avx2::add_singles, avx512::add_singles, (leaves, stands, sums));
     }
 }

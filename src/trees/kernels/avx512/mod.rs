@@ -7,6 +7,7 @@
 )]
 
 mod abreast;
+pub(in crate::trees) mod leaves;
 pub(in crate::trees) mod planes;
 pub(in crate::trees) mod ranks;
 
