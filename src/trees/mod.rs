@@ -314,7 +314,7 @@ impl Ensemble {
 
     /// How many rows are best scored at once, if there are more.
     pub fn most_rows(&self) -> usize {
-        if self.is_deep() { Deep::most_rows(self.columns.len()) } else { MOST_ROWS }
+        if self.is_deep() { Deep::most_rows(self.columns.len(), self.outputs) } else { MOST_ROWS }
     }
 
     fn batches(&self) -> Option<&Batches> {

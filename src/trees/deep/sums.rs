@@ -37,6 +37,10 @@ impl<'a> Sums<'a> {
         self.forest
     }
 
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
     /// Forgets all rows but the first; says how many there are.
     pub(super) fn keep(&mut self, most: usize) -> usize {
         let count = (self.scores.len() / self.outputs).min(most);
