@@ -7,6 +7,7 @@ import json
 import pickle
 from typing import TYPE_CHECKING, Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,3 +180,18 @@ def test_frames_without_a_feature_are_refused() -> None:
 def test_frames_of_models_without_names_are_taken_as_they_come() -> None:
     turned = FRAME[["größe", "amount", "hour"]]
     assert np.array_equal(gp.load(MATRIX).predict(turned), ROWS[:, [2, 0, 1]])
+
+
+@pytest.mark.parametrize("kinds", [[3, 7, 200], ["FR", "DE", "BR"]])
+def test_categories_of_frames_are_refused_where_codes_may_be_meant(kinds: list[Any]) -> None:
+    """LightGBM learns codes: numbers that are categories would have been taken for them."""
+    random = np.random.default_rng(0)
+    country = pd.Categorical(random.choice(np.array(kinds), 300))
+    table = pd.DataFrame({"amount": random.normal(size=300), "country": country})
+    options = {"objective": "regression", "verbose": -1, "min_data_per_group": 5}
+    booster = lightgbm.train(options, lightgbm.Dataset(table, country.codes + table["amount"]), 5)
+    model = gp.load(booster.model_to_string().encode())
+    with pytest.raises(gp.InputTypeError, match=r"categories in \['country'\].*\n.*cat.codes"):
+        model.predict(table)
+    codes = table.assign(country=table["country"].cat.codes)
+    np.testing.assert_array_equal(model.predict(codes), booster.predict(table))

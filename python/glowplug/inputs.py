@@ -112,6 +112,25 @@ def _ready(subject: str, spec: TensorSpec, value: Any, casting: str) -> tuple[ND
     return ready, not (is_view and np.may_share_memory(ready, array))
 
 
+def _refuse_categories(subject: str, value: Any) -> None:
+    """Categories of pandas that are numbers would be read as these, where LightGBM and XGBoost have learned their codes."""
+    dtypes = getattr(value, "dtypes", None)
+    if dtypes is None or not hasattr(value, "columns"):
+        return
+    names = [
+        str(name)
+        for name, dtype in zip(value.columns, dtypes, strict=False)
+        if getattr(dtype, "name", "") == "category"
+    ]
+    if names:
+        problem = f"got a frame with categories in {names}, which a model may know by their codes or by their values"
+        fix = (
+            "pass what it was trained with: for LightGBM and XGBoost `frame[name].cat.codes`, with the training's categories"
+            " and NaN for -1; for scikit-learn numbers, as `frame.astype(float)`"
+        )
+        raise InputTypeError.about(subject, problem, fix)
+
+
 def _as_array(subject: str, spec: TensorSpec, value: Any, casting: str) -> NDArray[Any]:
     if value is None:
         raise InputTypeError.about(subject, f"got None, expected an array of {spec.dtype}", "pass the input's values")
@@ -119,6 +138,8 @@ def _as_array(subject: str, spec: TensorSpec, value: Any, casting: str) -> NDArr
     if isinstance(value, np.ndarray) and np.any(getattr(value, "mask", False)):
         problem, fix = "got an array with masked values, expected plain values", "fill them: `array.filled(numpy.nan)`"
         raise InputError.about(subject, problem, fix)
+    if spec.dtype != "string":
+        _refuse_categories(subject, value)
     kind = type(value).__name__
     try:
         if spec.dtype == "string" and _is_python(value):
