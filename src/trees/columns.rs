@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::halving;
 use super::search::Kind;
 use super::tree::Rule;
 
@@ -136,6 +137,8 @@ struct Feature {
 pub(super) struct Columns {
     zeros: usize,
     features: Vec<Feature>,
+    /// How one row is ranked.
+    groups: Vec<halving::Group>,
     kinds: Vec<Kind>,
     thresholds: Vec<f64>,
     /// Features whose numbers are categories; their columns come last, two for each: its lower and its upper half.
@@ -204,6 +207,7 @@ impl Thresholds {
         let mut columns = Columns {
             zeros,
             features: Vec::new(),
+            groups: Vec::new(),
             kinds: Vec::new(),
             thresholds: Vec::new(),
             categories: Vec::new(),
@@ -214,6 +218,8 @@ impl Thresholds {
         for group in keys.chunk_by(|a, b| a.feature() == b.feature()) {
             columns.add(group, &rules, &mut places)?;
         }
+        let ranges = columns.features.iter().map(|feature| (feature.at, feature.thresholds.clone()));
+        columns.groups = halving::groups(&ranges.collect::<Vec<_>>());
         let mut rules_of_columns = Vec::new();
         for group in sets.chunk_by(|(a, ..), (b, ..)| a == b) {
             for part in group.chunks(RANKS as usize) {
@@ -315,12 +321,13 @@ impl Columns {
     pub(super) fn rank_row<T: Copy + Into<f64>>(&self, row: &[T], ranks: &mut [u16]) {
         let (zeros, ranks) = ranks.split_at_mut(self.zeros);
         zeros.fill(0);
-        for feature in &self.features {
-            let value: f64 = row[feature.at].into();
-            let rank = rank(&self.thresholds[feature.thresholds.clone()], value);
-            let (is_zero, is_missing) = (value.abs() <= self.near_zero, value.is_nan());
-            for column in feature.columns.clone() {
-                ranks[column] = self.kinds[column].settle(rank, is_zero, is_missing);
+        for group in &self.groups {
+            let (values, found) = group.ranks(row, &self.thresholds);
+            for ((feature, value), rank) in group.features.into_iter().zip(values).zip(found) {
+                let (is_zero, is_missing) = (value.abs() <= self.near_zero, value.is_nan());
+                for column in self.features[feature as usize].columns.clone() {
+                    ranks[column] = self.kinds[column].settle(rank, is_zero, is_missing);
+                }
             }
         }
         for (halves, at) in ranks[self.kinds.len()..].as_chunks_mut().0.iter_mut().zip(&self.categories) {

@@ -16,6 +16,7 @@ mod contributions;
 mod deep;
 mod distinct;
 mod document;
+mod halving;
 mod instructions;
 mod kernels;
 mod lightgbm;
