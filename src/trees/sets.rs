@@ -2,8 +2,8 @@
 
 /// Bytes that the sets of any model may take, and how many more for each byte of its file: a category is a bit, however few
 /// there are, so that a short file could name ever larger ones. A split by one of 4,000 categories takes ten times its bytes
-/// in the file.
-const LEAST: usize = 4 << 20;
+/// in the file, by one of 20,000 in UBJSON more than twenty times: models of a few MB need what is left to any.
+const LEAST: usize = 64 << 20;
 const TIMES: usize = 16;
 
 /// Makes the sets of one model.
@@ -53,8 +53,8 @@ mod tests {
         assert_eq!(sets.of([33, 0, 33].into_iter().map(Ok)).unwrap(), [1, 2]);
         assert_eq!(sets.of(std::iter::empty()).unwrap(), [0; 0]);
         sets.of(std::iter::once(Err("no number".to_owned()))).unwrap_err();
-        // 4 MiB are left but for two words, and a category of 2²⁴ takes a half of them.
-        let cases = [(0, 1 << 24, true), (0, 1 << 24, false), (0, u32::MAX, false), (1 << 18, 1 << 25, true)];
+        // 64 MiB are left but for two words, and a category of 2²⁸ takes a half of them.
+        let cases = [(0, 1 << 28, true), (0, 1 << 28, false), (0, u32::MAX, false), (1 << 22, 1 << 29, true)];
         for (file, member, fits) in cases {
             if file > 0 {
                 sets = Sets::new(file);
