@@ -10,6 +10,7 @@
 //! With bytes for ranks and leaves, a compare, a compare and a select of one vector are a step of 16, 32 or 64 rows.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::columns::{Columns, Place};
 use super::instructions::{Instructions, Number, Sum};
@@ -24,6 +25,10 @@ pub(super) const MOST_LEAVES: usize = 256;
 const MOST_TILES: usize = 8;
 /// Rows of the largest block.
 pub(super) const MOST_ROWS: usize = MOST_TILES * TILE;
+
+/// Rows that go by steps before planes are made: their making takes what they spare 10,000 rows of one model and 200,000 of
+/// another.
+const PATIENCE: usize = 1 << 15;
 
 /// A node.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +78,8 @@ pub(super) struct Blocks {
     members: Option<Members>,
     /// The same trees for processors that go through them bit by bit, made for the first batch.
     planes: OnceLock<Option<Planes>>,
+    /// Rows that went by steps before.
+    stepped: AtomicUsize,
     singles: OnceLock<Ranker<f32>>,
     doubles: OnceLock<Ranker<f64>>,
 }
@@ -154,8 +161,9 @@ impl Blocks {
         }
         let values = if are_single { Values::singles(&values, start)? } else { Values::Doubles(values) };
         let outputs = start.len();
-        let (planes, singles, doubles) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Some(Self { steps, ends, leaves, values, outputs, parts, features, members, planes, singles, doubles })
+        let (planes, stepped) = (OnceLock::new(), AtomicUsize::new(0));
+        let (singles, doubles) = (OnceLock::new(), OnceLock::new());
+        Some(Self { steps, ends, leaves, values, outputs, parts, features, members, planes, stepped, singles, doubles })
     }
 
     /// Bytes of a row, without those that are made as trees need them.
@@ -186,9 +194,14 @@ impl Blocks {
         if self.members.is_some() { None } else { Planes::new(&self.steps, &self.ends, self.lanes()) }
     }
 
-    /// The same where so many tiles are sooner done that way.
-    fn planes(&self, how: Instructions, tiles: usize) -> Option<&Planes> {
+    /// The same where so many rows are sooner done that way, and it is worth its making.
+    fn planes(&self, how: Instructions, rows: usize) -> Option<&Planes> {
+        let tiles = rows.div_ceil(TILE).next_power_of_two().min(MOST_TILES);
         if !how.chooses() {
+            return None;
+        }
+        let is_made = self.planes.get().is_some();
+        if !is_made && self.stepped.fetch_add(rows.min(MOST_ROWS), Ordering::Relaxed) < PATIENCE {
             return None;
         }
         let make = || self.new_planes().filter(|planes| planes.pay(how, MOST_TILES));
@@ -207,8 +220,7 @@ impl Blocks {
 
     /// Adds the leaves of rows to their sums in `scores`, as many rows as fit into a block; says how many.
     pub(super) fn add(&self, how: Instructions, columns: &Columns, rows: Rows<'_>, scores: &mut [f64]) -> usize {
-        let tiles = (scores.len() / self.outputs).div_ceil(TILE).next_power_of_two().min(MOST_TILES);
-        self.add_by(how, self.planes(how, tiles), columns, rows, scores)
+        self.add_by(how, self.planes(how, scores.len() / self.outputs), columns, rows, scores)
     }
 
     /// The same by these planes, or else by steps.

@@ -75,11 +75,20 @@ pub(super) fn code(steps: &[Step], by: &[u16]) -> Option<Coded> {
     let bits = coding.height(root).min((least + 1).clamp(FEW_BITS, BITS));
     let mut planes = [ANY; BITS];
     coding.encode(root, 0, bits, &mut planes)?;
+    // What no row has stays 0.
     let mut numbers = vec![0; 1 << bits];
-    for (number, leaf) in numbers.iter_mut().enumerate() {
-        // The first leaf's bits are all 0: it is found for what no row has.
-        let is_of = |(value, counts): &(u8, u8)| number & usize::from(*counts) == usize::from(*value);
-        *leaf = u8::try_from(coding.numbers.iter().position(is_of).unwrap_or_default()).ok()?;
+    let all = numbers.len() - 1;
+    for (leaf, (value, counts)) in coding.numbers.iter().enumerate() {
+        let (value, others) = (usize::from(*value), all & !usize::from(*counts));
+        // All numbers that have some of the other bits.
+        let mut more = others;
+        loop {
+            numbers[value | more] = u8::try_from(leaf).ok()?;
+            if more == 0 {
+                break;
+            }
+            more = (more - 1) & others;
+        }
     }
     let mut planes = planes.map(|plane| if plane == ANY { ZEROS } else { plane });
     let choices = in_turn(&coding.choices, &mut planes);

@@ -1,8 +1,8 @@
 //! Batches go through trees bit by bit: a vector has one bit of each of up to 512 rows.
 //!
-//! Which rows are beyond a threshold is found once for all nodes that ask for it. The bits of the number of the leaf where a row
-//! comes to are chosen by these from the leaves up (`coding`), all rows at once: a tree of 171 leaves takes 160 instructions for
-//! 512 rows, where steps of blocks take 4,000. Then bits become bytes.
+//! Which rows are beyond a threshold is found once for all nodes that ask for it. The bits of the number of the leaf where a
+//! row comes to are chosen by these from the leaves up (`coding`), all rows at once: a tree of 171 leaves takes 160
+//! instructions for 512 rows, where steps of blocks take 4,000. Then bits become bytes.
 
 use super::blocks::Step;
 use super::coding::{BITS, Choice, FOUND, ONES, code};
