@@ -29,6 +29,8 @@ pub(super) const MOST_ROWS: usize = MOST_TILES * TILE;
 /// Rows that go by steps before planes are made: their making takes what they spare 10,000 rows of one model and 200,000 of
 /// another.
 const PATIENCE: usize = 1 << 15;
+/// Trees that say, before all others are made into planes, whether these take too much memory.
+const SOME_TREES: usize = 16;
 
 /// A node.
 #[derive(Debug, Clone, Copy)]
@@ -189,9 +191,10 @@ impl Blocks {
         self.members.as_ref()
     }
 
-    /// How batches go through the trees bit by bit; nothing if they know categories.
-    pub(super) fn new_planes(&self) -> Option<Planes> {
-        if self.members.is_some() { None } else { Planes::new(&self.steps, &self.ends, self.lanes()) }
+    /// How batches go through the first trees bit by bit, so many of them or all; nothing if they know categories.
+    pub(super) fn new_planes(&self, trees: usize) -> Option<Planes> {
+        let ends = &self.ends[..trees.min(self.ends.len())];
+        if self.members.is_some() { None } else { Planes::new(&self.steps, ends, self.lanes()) }
     }
 
     /// The same where so many rows are sooner done that way, and it is worth its making.
@@ -204,7 +207,10 @@ impl Blocks {
         if !is_made && self.stepped.fetch_add(rows.min(MOST_ROWS), Ordering::Relaxed) < PATIENCE {
             return None;
         }
-        let make = || self.new_planes().filter(|planes| planes.pay(how, MOST_TILES));
+        let make = || {
+            self.new_planes(SOME_TREES).filter(Planes::fit)?;
+            self.new_planes(usize::MAX).filter(|planes| planes.fit() && planes.pay(how, MOST_TILES))
+        };
         self.planes.get_or_init(make).as_ref().filter(|planes| planes.pay(how, tiles))
     }
 

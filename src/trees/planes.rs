@@ -13,6 +13,9 @@ use super::search::{TILE, Tile};
 pub(super) const FIRST: usize = ONES as usize + 1;
 /// Thresholds whose bits are kept at a time: they are to stay in the second cache.
 const MOST: usize = 4096;
+/// Bytes of planes for each node of the trees: with these, all that a model has made for rows alone and for batches is 32 bytes
+/// for each. Trees of depth 8 take 4. Those of 255 leaves that grew leaf by leaf take 9, and go by steps.
+const BYTES_OF_NODE: usize = 5;
 /// Numbers of the smallest table of leaves, as vectors are loaded whole.
 const LEAST: usize = 64;
 
@@ -142,6 +145,12 @@ impl Planes {
         choices.iter_mut().flat_map(|choice| &mut choice.places).try_for_each(settle)?;
         trees.iter_mut().flat_map(|tree| &mut tree.planes).try_for_each(settle)?;
         Some(Self { groups, thresholds, choices, trees, leaves, steps: start, places: all })
+    }
+
+    /// Whether they take no more memory than they may.
+    pub(super) fn fit(&self) -> bool {
+        let taken = size_of_val(&self.choices[..]) + self.leaves.len() + size_of_val(&self.trees[..]);
+        taken <= BYTES_OF_NODE * (2 * self.steps + self.trees.len())
     }
 
     /// Whether so many tiles are sooner done than by steps of blocks.

@@ -297,7 +297,7 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
     let calls = if ensemble.trees() > 10_000 { 2 } else { 8 };
     let ways = Instructions::available();
     let across: Vec<_> = ways.iter().filter_map(|how| Some((*how, Across::new(blocks?, *how)?))).collect();
-    let planes = blocks.and_then(Blocks::new_planes);
+    let planes = blocks.and_then(|blocks| blocks.new_planes(usize::MAX));
     assert!(
         planes.is_some() || blocks.is_none_or(|blocks| blocks.members().is_some()),
         "choices do all but categories"
