@@ -126,7 +126,7 @@ def main() -> None:
     import numpy as np
 
     arguments = harness.options(__doc__)
-    quotas, rounds = ((0.29, 1.0), 3) if arguments.quick else (QUOTAS, 15)
+    quotas, rounds = ((0.29, 1.0), 3) if arguments.quick else (QUOTAS, 5)
     rows = []
     for key, subject in models.chosen(arguments.models or ["mlp", "lightgbm", "forest", "encoder"]).items():
         for quota in quotas:

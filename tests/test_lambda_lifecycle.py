@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -241,6 +242,36 @@ def test_the_end_of_a_forked_child_is_its_own(before: str, child: int, parent: i
     script = FORKING.format(before=before)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert (ended.stdout, ended.returncode) == (f"{child}\nflushed ", parent), ended.stderr
+
+
+FORKED_MEANWHILE = """
+import os, threading
+from types import SimpleNamespace
+from glowplug.serve.aws_lambda import lifecycle
+
+begun, forked = threading.Event(), threading.Event()
+lifecycle._flush_at_end(SimpleNamespace(flush=lambda: (begun.set(), forked.wait(20))))
+flush = threading.Thread(target=lifecycle._flush)
+flush.start()
+begun.wait(20)
+child = os.fork()
+if not child:
+    lifecycle._flush_at_end(SimpleNamespace(flush=lambda: os.write(1, b"flushed")))
+    lifecycle._flush()
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+forked.set()
+flush.join()
+os._exit(status)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_child_forked_while_what_was_taken_is_sent_does_not_wait_for_it() -> None:
+    command = [sys.executable, "-c", FORKED_MEANWHILE]
+    environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
+    assert (ended.stdout, ended.returncode) == ("flushed", 0), ended.stderr
 
 
 @pytest.mark.parametrize(("said", "count"), [("", 3), ("off", 0)])

@@ -183,6 +183,17 @@ def test_records_that_no_service_sends(function: tuple[RuntimeApi, Path]) -> Non
     strange["Records"][0]["body"] = {"already": "parsed"}
     strange["Records"][2].pop("body")
     assert served(function, strange) == (failures("m0", "m2"), {"m1": [[3, 4]]})
+    # AWS takes a name that is empty for a failure of all: nothing is lost, and the good ones are scored as ever.
+    nameless = sqs("[[1, 2]]", "?", "[[5, 6]]")
+    for record in nameless["Records"]:
+        del record["messageId"]
+    assert served(function, nameless) == (failures(""), {None: [[5, 6]]})
+    fifo = sqs("?", "[[3, 4]]", groups=["a", "b"])
+    fifo["Records"][0]["attributes"] = None
+    assert served(function, fifo) == (failures("m0"), {"m1": [[3, 4]]})
+    for record in (stream := kinesis(b"?"))["Records"]:
+        record["kinesis"] = None
+    assert served(function, stream)[0] == failures("")
 
 
 def test_topics(function: tuple[RuntimeApi, Path]) -> None:
@@ -245,6 +256,11 @@ def test_items_of_tables() -> None:
     without = dynamodb(image)
     del without["Records"][0]["dynamodb"]["NewImage"]
     assert scored(without, context()) == failures("0")
+    deep: Any = {"N": "1"}
+    for _ in range(5000):
+        deep = {"L": [deep]}
+    assert scored(dynamodb(image, {names[0]: deep}), context()) == failures("1")
+    assert [delivery.record["dynamodb"]["SequenceNumber"] for delivery in taken[-1]] == ["0"]
 
 
 def test_attributes() -> None:

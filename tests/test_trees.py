@@ -332,7 +332,7 @@ DUMP = {
     "category": (lambda tree: tree["tree_structure"].update(decision_type="==", threshold="1||x"), "category"),
     "large set": (
         lambda tree: tree["tree_structure"].update(decision_type="==", threshold="4000000000"),
-        "categories take more than 4 MB",
+        "categories take more than 64 MB",
     ),
     "threshold": (lambda tree: tree["tree_structure"].update(threshold=math.nan), "NaN"),
     "one child": (lambda tree: tree["tree_structure"].pop("left_child"), "two children"),

@@ -93,6 +93,8 @@ def _let_go(ours: Any, previous: Any) -> None:
     """In a forked child, which has no thread that waits; by the pipe a signal to it would end its parent."""
     import signal
 
+    global _flushing  # noqa: PLW0603 - a thread that is not here may have held it
+    _flushing = threading.RLock()
     other = signal.set_wakeup_fd(-1)
     if other not in {-1, *_wakeup}:
         signal.set_wakeup_fd(other)

@@ -22,6 +22,8 @@ TOO_LARGE = 413
 _MISTAKES = (InputError, Problem)
 #: How gzip begins in base64, as which it travels in text, and no JSON does.
 _GZIP_BASE64 = "H4sI"
+#: Where the name of a record stands by which it is reported.
+_IDS = {SQS: ("messageId",), KINESIS: ("kinesis", "sequenceNumber"), DYNAMODB: ("dynamodb", "SequenceNumber")}
 
 
 class Records:
@@ -113,7 +115,7 @@ class Records:
             return error
         except Problem as problem:
             return InputError.about("record", problem.detail, "check what is put into the stream")
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             what = f"is not one of {self.trigger}: {type(error).__name__}: {error}"
             return InputError.about("record", what, "send it as the service does")
 
@@ -154,10 +156,10 @@ class Records:
         """What a record must stay in order with."""
         if self.trigger in {KINESIS, DYNAMODB}:
             return "shard"
-        if self.trigger == SQS:
-            group = self.records[position].get("attributes", {}).get("MessageGroupId")
-            is_fifo = str(self.records[position].get("eventSourceARN", "")).endswith(".fifo")
-            return group if is_fifo else None
+        record = self.records[position]
+        if self.trigger == SQS and str(_member(record, "eventSourceARN")).endswith(".fifo"):
+            group = _member(record, "attributes", "MessageGroupId")
+            return group if isinstance(group, str) else None
         return None
 
     def _is_held(self, position: int) -> bool:
@@ -210,11 +212,9 @@ class Records:
         return failed[:1] if self.trigger in {KINESIS, DYNAMODB} else failed
 
     def _id(self, position: int) -> str:
-        record = self.records[position]
-        if self.trigger == SQS:
-            return str(record["messageId"])
-        part = record["kinesis"]["sequenceNumber"] if self.trigger == KINESIS else record["dynamodb"]["SequenceNumber"]
-        return str(part)
+        """Without one, which no service sends, empty: AWS then takes the whole batch as failed, and nothing is lost."""
+        found = _member(self.records[position], *_IDS[self.trigger])
+        return str(found) if isinstance(found, (str, int)) else ""
 
     def _log(self) -> None:
         from logging import getLogger
@@ -224,6 +224,13 @@ class Records:
         trace = None if isinstance(error, (*_MISTAKES, DeadlineExceeded)) else error
         words = "%d of %d %s records failed; the first: %s"
         getLogger("glowplug").warning(words, count, total, self.trigger, error, exc_info=trace)
+
+
+def _member(record: Any, *names: str) -> Any:
+    """What a record holds below the names; `None` if it has another form, as records made by hand do."""
+    for name in names:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
 
 
 def _given_back(given: Any, ready: list[Delivery]) -> set[int]:

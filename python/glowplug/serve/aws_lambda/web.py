@@ -19,25 +19,47 @@ def request_of(event: dict[str, Any], trigger: str) -> Request:
     """The request that an event holds.
 
     Raises:
-        Problem: 400 if its body is not the base64 that it is said to be.
+        Problem: 400 if its body is not the base64 that it is said to be, or if a part of it is no text: events made by hand.
     """
     if trigger == HTTP:
         about = event["requestContext"]["http"]
         method, path = about.get("method", ""), event.get("rawPath", "")
     else:
         method, path = event.get("httpMethod", ""), event.get("path", "")
-    headers = event.get("headers")
-    if not headers:
-        # A load balancer with multi-value headers sends them alone.
-        several = event.get("multiValueHeaders") or {}
-        headers = {name: ",".join(filter(None, values)) for name, values in several.items() if values}
     body = event.get("body") or b""
+    for name, part in (("method", method), ("path", path or ""), ("body", body)):
+        if not isinstance(part, (str, bytes)):
+            raise Problem(400, f"got {type(part).__name__} as the {name}, expected text")
     if event.get("isBase64Encoded"):
         body = from_base64(body)
     elif isinstance(body, str):
         # Half of a pair of surrogates has no UTF-8; the reader says so.
         body = body.encode("utf-8", "surrogatepass")
-    return Request(method, path or "", headers, body)
+    return Request(method, path or "", _headers(event), body)
+
+
+def _headers(event: dict[str, Any]) -> dict[str, str]:
+    headers = event.get("headers")
+    # A load balancer with multi-value headers sends them alone.
+    given = headers or event.get("multiValueHeaders") or {}
+    if not isinstance(given, dict):
+        raise Problem(400, f"got {type(given).__name__} as the headers, expected an object")
+    found = {}
+    for name, value in given.items():
+        values = value if isinstance(value, list) else [value]
+        texts = [_header(name, one) for one in values if one is not None and one != ""]
+        if texts or value == "":
+            found[name] = ",".join(texts)
+    return found
+
+
+def _header(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    # As a client of one's own writes the length of a body.
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise Problem(400, f"got {type(value).__name__} as the header {name[:40]!r}, expected text")
 
 
 def is_health_check(request: Request) -> bool:
