@@ -78,7 +78,7 @@ pub(super) struct Blocks {
     pub(super) features: usize,
     /// What of rows splits by sets of categories look at, if there are any.
     members: Option<Members>,
-    /// The same trees for processors that go through them bit by bit, made for the first batch.
+    /// The same trees for processors that go through them bit by bit, made when [`PATIENCE`] ends.
     planes: OnceLock<Option<Planes>>,
     /// Rows that went by steps before.
     stepped: AtomicUsize,

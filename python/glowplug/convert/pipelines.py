@@ -117,7 +117,8 @@ def blocks_of(step: ColumnTransformer) -> list[tuple[Any, Array]]:
     return [
         (one, np.asarray(indices[name], int))
         for name, one, _ in step.transformers_
-        if not isinstance(one, str) or one != "drop"
+        # What has no columns was never fitted.
+        if (not isinstance(one, str) or one != "drop") and len(indices[name])
     ]
 
 
@@ -131,6 +132,10 @@ def transform(step: Any, x: Array) -> Array:
         return np.hstack([x[:, :0], *(transform(one, x[:, columns]) for one, columns in blocks_of(step))])
     if does_nothing(step):
         return x
+    if isinstance(step, SelectorMixin):
+        # Its own way refuses NaN, by which is found where trees send what is missing.
+        chosen: Array = x[:, step.get_support()]
+        return chosen
     with warnings.catch_warnings():
         # Names of columns, which arrays have not.
         warnings.simplefilter("ignore")
