@@ -108,6 +108,23 @@ def test_a_wider_model_and_probabilities(tmp_path: Path) -> None:
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
 
 
+def test_batches_after_many_rows_go_bit_by_bit_to_the_same_scores(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    x = data(random, 4000, 6)
+    target = np.nan_to_num(x).clip(-9, 9).sum(axis=1)
+    booster = xgboost.train({"max_depth": 7, "max_bin": 32, "nthread": 1}, xgboost.DMatrix(x, target), 40)
+    booster.save_model(path := tmp_path / "model.ubj")
+    model = glowplug.load(path)
+    rows = np.resize(x, (40_000, 6))
+    expected = predicted(booster, rows)
+    assert "bit by bit" not in model.explain()["kernel"]
+    np.testing.assert_array_equal(model.predict(rows), expected)
+    if "AVX" in (kernel := model.explain()["kernel"]):
+        assert "bit by bit" in kernel
+    for count in (1, 63, 64, 100, 513, 5000):
+        np.testing.assert_array_equal(model.predict(rows[:count]), expected[:count])
+
+
 def test_names_and_reports(tmp_path: Path) -> None:
     x = data(np.random.default_rng(1), 100, 2)
     matrix = xgboost.DMatrix(x, np.arange(100.0), feature_names=["age", "amount"])

@@ -214,6 +214,11 @@ impl Blocks {
         self.planes.get_or_init(make).as_ref().filter(|planes| planes.pay(how, tiles))
     }
 
+    /// Whether batches go through the trees bit by bit by now.
+    pub(super) fn has_planes(&self) -> bool {
+        matches!(self.planes.get(), Some(Some(_)))
+    }
+
     /// How rows of float32 get their bytes.
     pub(super) fn singles(&self, columns: &Columns) -> &Ranker<f32> {
         self.singles.get_or_init(|| Ranker::new(columns, &self.parts, self.features, false))

@@ -170,8 +170,9 @@ impl Ensemble {
             );
         }
         let Some(batches) = self.batches() else { return walks };
+        let bits = if batches.blocks.has_planes() { ", bit by bit" } else { "" };
         let blocks =
-            format!("from {} rows on blocks of {TILE} to {MOST_ROWS} ({})", batches.fewest, batches.how.name());
+            format!("from {} rows on blocks of {TILE} to {MOST_ROWS} ({}){bits}", batches.fewest, batches.how.name());
         match batches.across() {
             Some(_) => format!("{walks} for the first {PATIENCE} rows; then {TILE} trees at once; {blocks}"),
             None => format!("{walks}; {blocks}"),

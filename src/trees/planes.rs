@@ -19,10 +19,10 @@ const BYTES_OF_NODE: usize = 5;
 /// Numbers of the smallest table of leaves, as vectors are loaded whole.
 const LEAST: usize = 64;
 
-/// Bits of 512 rows, of 512 / `TILES` of which there are `TILES` in a line.
+/// Words of bits. A place has one for each tile of a block, side by side, and no place is in two lines.
 #[repr(align(64))]
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Line(#[allow(dead_code, reason = "kernels take it for words")] [u64; 8]);
+pub(super) struct Line([u64; 8]);
 
 /// What a row is beyond, or not.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +41,8 @@ pub(super) struct Planes {
     choices: Vec<Choice>,
     trees: Vec<Tree>,
     leaves: Vec<u8>,
+    /// Those of them with more than [`LEAST`] leaves' numbers.
+    wide_trees: usize,
     /// How many nodes there are.
     steps: usize,
     /// How many places for bits there are.
@@ -106,6 +108,7 @@ impl Planes {
         let (mut groups, mut thresholds, mut start) = (Vec::<Group>::new(), Vec::new(), 0);
         let (mut choices, mut trees, mut leaves) = (Vec::new(), Vec::with_capacity(ends.len()), Vec::new());
         let (mut of_group, mut most_thresholds, mut most_found, mut by) = (Vec::new(), 0, 0, Vec::new());
+        let mut wide_trees = 0;
         for (tree, end) in ends.iter().enumerate() {
             let steps = steps.get(start..*end)?;
             start = *end;
@@ -128,6 +131,7 @@ impl Planes {
             let most = coded.choices.iter().map(|choice| usize::from(choice.places[3] - FOUND) + 1).max();
             most_found = most_found.max(most.unwrap_or_default());
             most_thresholds = most_thresholds.max(of_group.len());
+            wide_trees += usize::from(coded.leaves.len() > LEAST);
             choices.extend(coded.choices);
             leaves.extend(coded.leaves.iter().cycle().take(coded.leaves.len().max(LEAST)));
             trees.push(Tree { end: choices.len(), planes: coded.planes, leaves: leaves.len() });
@@ -144,7 +148,7 @@ impl Planes {
         };
         choices.iter_mut().flat_map(|choice| &mut choice.places).try_for_each(settle)?;
         trees.iter_mut().flat_map(|tree| &mut tree.planes).try_for_each(settle)?;
-        Some(Self { groups, thresholds, choices, trees, leaves, steps: start, places: all })
+        Some(Self { groups, thresholds, choices, trees, leaves, wide_trees, steps: start, places: all })
     }
 
     /// Whether they take no more memory than they may.
@@ -156,18 +160,20 @@ impl Planes {
     /// Whether so many tiles are sooner done than by steps of blocks.
     pub(super) fn pay(&self, how: Instructions, tiles: usize) -> bool {
         let Costs { step, choice, threshold, tree, wide_tree } = how.costs(tiles);
-        let wide_trees = self.trees.iter().zip(std::iter::once(0).chain(self.trees.iter().map(|tree| tree.leaves)));
-        let wide_trees = wide_trees.filter(|(tree, start)| tree.leaves - start > LEAST).count();
         let ours = self.choices.len() * choice
             + self.thresholds.len() * threshold
-            + (self.trees.len() - wide_trees) * tree
-            + wide_trees * wide_tree;
+            + (self.trees.len() - self.wide_trees) * tree
+            + self.wide_trees * wide_tree;
         ours < self.steps * step
     }
 
     /// The start of a block's way.
     pub(super) fn start<const TILES: usize>(&self) -> Run<'_> {
-        let lines = vec![Line([0; 8]); (self.places * TILES).div_ceil(8)];
+        let mut lines = vec![Line([0; 8]); (self.places * TILES).div_ceil(8)];
+        // Nothing is ever put into these places, nor into those before, which are zeros.
+        for word in (0..TILES).map(|tile| usize::from(ONES) * TILES + tile) {
+            lines[word / 8].0[word % 8] = u64::MAX;
+        }
         let groups = self.groups.iter();
         Run { planes: self, groups, first_tree: 0, thresholds: 0, choices: 0, leaves: 0, lines }
     }

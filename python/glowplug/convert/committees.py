@@ -9,7 +9,7 @@ import numpy as np
 from sklearn import ensemble, tree
 
 from glowplug.convert.file import Answer, Contents, Tree
-from glowplug.convert.parts import feature_names, labels, producer, tree_of, unsupported
+from glowplug.convert.parts import labels, of_trees, tree_of, unsupported
 
 Array = np.ndarray[Any, Any]
 
@@ -29,16 +29,7 @@ def bagging(estimator: Any, kind: str) -> Contents:
             value[:, one.classes_] = found.value
             found = replace(found, value=value)
         trees.append(found)
-    return Contents(
-        trees=trees,
-        answer=answer,
-        features=estimator.n_features_in_,
-        feature_names=feature_names(estimator),
-        start=np.zeros(trees[0].value.shape[1]),
-        divisor=len(trees),
-        is_float32=True,
-        producer=producer(kind),
-    )
+    return of_trees(estimator, kind, trees, answer, divisor=len(trees))
 
 
 def adaboost(estimator: Any, kind: str) -> Contents:
@@ -64,15 +55,7 @@ def adaboost(estimator: Any, kind: str) -> Contents:
         chooses_by_sums=True,
         labels=known,
     )
-    return Contents(
-        trees=trees,
-        answer=answer,
-        features=estimator.n_features_in_,
-        feature_names=feature_names(estimator),
-        start=np.zeros(trees[0].value.shape[1]),
-        is_float32=True,
-        producer=producer(kind),
-    )
+    return of_trees(estimator, kind, trees, answer)
 
 
 def tree_alone(one: Any, kind: str) -> Tree:

@@ -22,7 +22,7 @@ try:
     from sklearn.utils.validation import check_is_fitted
 
     from glowplug.convert.committees import adaboost, bagging
-    from glowplug.convert.parts import feature_names, labels, producer, tree_of, unsupported
+    from glowplug.convert.parts import feature_names, labels, of_trees, producer, tree_of, unsupported
     from glowplug.convert.pipelines import fold, transform
 except ImportError as error:
     raise DependencyError.about(
@@ -114,16 +114,7 @@ def forest(estimator: Any, kind: str) -> Contents:
         answer = Answer(choice="largest", labels=labels(estimator, kind))
     fitted = getattr(estimator, "estimators_", [estimator])
     trees = [tree_of(one) for one in fitted]
-    return Contents(
-        trees=trees,
-        answer=answer,
-        features=estimator.n_features_in_,
-        feature_names=feature_names(estimator),
-        start=np.zeros(trees[0].value.shape[1]),
-        divisor=len(trees),
-        is_float32=True,
-        producer=producer(kind),
-    )
+    return of_trees(estimator, kind, trees, answer, divisor=len(trees))
 
 
 def isolation_forest(estimator: Any, kind: str) -> Contents:

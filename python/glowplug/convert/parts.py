@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import sklearn
 
-from glowplug.convert.file import LEAF, MISSING_LEFT, MISSING_RIGHT, Tree
+from glowplug.convert.file import LEAF, MISSING_LEFT, MISSING_RIGHT, Answer, Contents, Tree
 from glowplug.errors import UnsupportedModelError
 
 
@@ -25,6 +25,20 @@ def feature_names(estimator: Any) -> list[str] | None:
     """Names of columns, if the estimator was fitted to a frame."""
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
+
+
+def of_trees(estimator: Any, kind: str, trees: list[Tree], answer: Answer, divisor: int = 1) -> Contents:
+    """Trees of float32 rows, whose leaves begin with nothing."""
+    return Contents(
+        trees=trees,
+        answer=answer,
+        features=estimator.n_features_in_,
+        feature_names=feature_names(estimator),
+        start=np.zeros(trees[0].value.shape[1]),
+        divisor=divisor,
+        is_float32=True,
+        producer=producer(kind),
+    )
 
 
 def labels(estimator: Any, kind: str) -> list[int | str]:

@@ -41,13 +41,6 @@ pub(in crate::trees) fn compare<const TILES: usize>(
 ) {
     assert!((FIRST + thresholds.len()) * TILES <= lines.len() * 8, "as many places as there are");
     let words = lines.as_mut_ptr().cast::<u64>();
-    for number in 0..TILES {
-        // SAFETY: the first two places, of `TILES` words each, are there.
-        unsafe {
-            *words.add(number) = 0;
-            *words.add(TILES + number) = u64::MAX;
-        }
-    }
     for (place, threshold) in (FIRST..).zip(thresholds) {
         let (tiles, most) = (&lanes[threshold.lane as usize], _mm512_set1_epi8(threshold.rank.cast_signed()));
         for number in 0..TILES {
