@@ -640,7 +640,11 @@ print("ready", flush=True)
 @pytest.mark.parametrize("turn", range(3))
 def test_opentelemetry_is_flushed_at_sigterm_whatever_the_process_does(turn: int) -> None:
     """It records all the time: the signal may come while it holds the locks that an export takes."""
-    script = EXPORTED + 'while True:\n    told.record(Measure(), trigger="http", seconds=0.1)\n'
+    one = 'told.record(Measure(), trigger="http", seconds=0.1)\n'
+    # The program has recorded one already.
+    script = (
+        EXPORTED.replace('print("ready"', f'for _ in range(99):\n    {one}print("ready"') + f"while True:\n    {one}"
+    )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -652,8 +656,8 @@ def test_opentelemetry_is_flushed_at_sigterm_whatever_the_process_does(turn: int
     ((scope,),) = (resource["scope_metrics"] for resource in json.loads(line)["resource_metrics"])
     points = {metric["name"]: metric["data"]["data_points"][0] for metric in scope["metrics"]}
     rows, requests = points["glowplug.rows"]["value"], points["glowplug.request.duration"]["count"]
-    assert requests > 0
-    assert rows - requests in {0, 1}, "it was in the midst of one"
+    # All from before the signal; of what the main thread records meanwhile, each number is collected at another moment.
+    assert min(rows, requests) >= 100
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
