@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import shutil
+import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +31,18 @@ if TYPE_CHECKING:
 settings.register_profile("fast", max_examples=150, deadline=None, derandomize=True, database=None)
 settings.register_profile("slow", max_examples=3000, deadline=None)
 settings.load_profile(os.environ.get("GLOWPLUG_HYPOTHESIS", "fast"))
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """A handler that a test left behind is run in children of later tests, or forgotten by them while they are forked."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    left = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        if handler is not None:
+            signal.signal(number, handler)
+    assert left == handlers
 
 
 @pytest.fixture

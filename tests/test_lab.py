@@ -378,6 +378,22 @@ def test_refusals(
     assert "fix: " in printed.err
 
 
+def test_sigterm_does_afterwards_what_it_did_before(lab: Any) -> None:
+    seen: list[int] = []
+
+    def own(number: int, _: object) -> None:
+        seen.append(number)
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        assert lab(EMPTY).code == 0
+        assert main(["lab", "ok"]) == 2
+        assert signal.getsignal(signal.SIGTERM) is own
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--memory", "a"], ["--starts", "0"], ["--cold-share", "2"], ["--timeout", "nan"], ["--init-cpus", "-1"], []],
