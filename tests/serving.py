@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import models
+from glowplug.lab import runtime_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,13 @@ if __name__ == "__main__":
     asgi.run(models, host="127.0.0.1", timeout=3, limits=Limits(body=2**20, decompressed=2**22, rows=5000))
 """
 ROWS = np.random.default_rng(0).normal(size=(5, 30)).astype(np.float32)
+
+
+class RuntimeApi(runtime_api.RuntimeApi):
+    """Lambda's, whose functions have as long as busy machines need unless a test says otherwise."""
+
+    def invoke(self, event: object, *, timeout: float = PATIENCE, **more: Any) -> runtime_api.Invocation:
+        return super().invoke(event, timeout=timeout, **more)
 
 
 class Server:

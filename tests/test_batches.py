@@ -260,8 +260,8 @@ try:
     model.predict(np.int64(0), timeout=0.1)
 except glowplug.DeadlineExceeded:
     print("ended", flush=True)
-threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
     model.predict(np.int64(0))
 except KeyboardInterrupt:
     print("stopped", flush=True)

@@ -129,11 +129,11 @@ def test_grandchild_scores(threads: int, path: Path) -> None:
 
     def child() -> tuple[float, float, float]:
         before = answer(model)
-        return before, forked(lambda: answer(model), seconds=6), answer(model)
+        return before, forked(lambda: answer(model), seconds=30), answer(model)
 
     assert forked(child) == (1, 1, 1)
     # And a grandchild whose parent did not touch the model.
-    assert forked(lambda: forked(lambda: answer(model), seconds=6)) == 1
+    assert forked(lambda: forked(lambda: answer(model), seconds=30)) == 1
 
 
 @can_fork
@@ -237,7 +237,7 @@ def test_child_gives_up_a_model_with_threads(
         gc.collect()
         return answer(gp.load(path, threads=2, batch="serial"))
 
-    assert forked(give_up, seconds=3) == 1
+    assert forked(give_up, seconds=30) == 1
     assert answer(held[0]) == 1
 
 
@@ -251,7 +251,7 @@ if sys.argv[2] == "unloaded":
 time.sleep(0.02)
 child = os.fork()
 if not child:
-    signal.alarm(4)
+    signal.alarm(30)
     assert sys.argv[3] == "idle" or worker_tasks.answer(model) == 1
     sys.exit(7)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -352,7 +352,7 @@ def test_fork_while_threads_load(content: bytes, tmp_path: Path) -> None:
     other = put(tmp_path / "other.onnx", adding(5))
     with Busy(lambda: gp.unload(gp.load(content)), count=1):
         for _ in range(100):
-            assert forked(lambda: answer(gp.load(other)), seconds=4) == 5
+            assert forked(lambda: answer(gp.load(other)), seconds=30) == 5
 
 
 @pytest.fixture
@@ -383,7 +383,7 @@ def test_fork_while_the_digest_is_computed(slow_to_hash: Path) -> None:
     thread = threading.Thread(target=pickle.dumps, args=(model,), daemon=True)
     thread.start()
     assert eventually(lambda: is_open(slow_to_hash.with_name("weights.bin")))
-    assert forked(lambda: len(pickle.dumps(model)), seconds=6) > 0
+    assert forked(lambda: len(pickle.dumps(model)), seconds=30) > 0
     thread.join()
 
 
@@ -403,5 +403,5 @@ def test_fork_while_a_reload_is_under_way(slow_to_hash: Path) -> None:
         assert isinstance(predicted, np.ndarray)
         return sorted(set((predicted / models.external_weights()[0]).ravel().tolist()))
 
-    assert forked(follow, seconds=6) == [2]
+    assert forked(follow, seconds=30) == [2]
     thread.join()

@@ -373,7 +373,9 @@ def test_what_waits_to_be_told_is_told_at_sigterm(tmp_path: Path) -> None:
 
 
 class Sink:
-    """Keeps what it is told."""
+    """Keeps what it is told, and has nothing to send, for which a handler of SIGTERM would be left behind."""
+
+    buffers = False
 
     def __init__(self) -> None:
         self.told: list[tuple[str, int, str | None]] = []

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 import models
-from glowplug.lab.runtime_api import RuntimeApi
 from lambda_events import http_api
-from serving import Server
+from serving import RuntimeApi, Server
 from test_runtime_api import PEAK, client
 
 if TYPE_CHECKING:

@@ -244,7 +244,7 @@ def test_processes_of_the_function_are_ended_with_it(lab: Any, tmp_path: Path) -
     assert ran.code == 0
     assert groups_left() == []
     daemon, inside = json.loads(ran.only["answer"])
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     gone = [inside] if not ran.data["limits"]["cpu"] else [daemon, inside]
     while any(is_running(pid) for pid in gone) and time.monotonic() < until:
         time.sleep(0.01)

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 import glowplug
-from glowplug.lab.runtime_api import RuntimeApi
 from lambda_events import http_api
+from serving import RuntimeApi
 from test_runtime_api import client
 
 if TYPE_CHECKING:

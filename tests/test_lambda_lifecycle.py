@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import models
-from glowplug.lab.runtime_api import RuntimeApi
 from lambda_events import http_api, sqs
+from serving import RuntimeApi
 from test_runtime_api import client
 
 if TYPE_CHECKING:

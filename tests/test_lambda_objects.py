@@ -11,10 +11,10 @@ import pytest
 
 import glowplug
 import models
-from glowplug.lab.runtime_api import RuntimeApi
 from glowplug.serve import csv_rows
 from glowplug.serve.aws_lambda import handler
 from lambda_events import event_bridge, s3, sns, sqs
+from serving import RuntimeApi
 from test_aws_lambda import PLAIN, Recorder, context
 from test_runtime_api import PEAK, client
 

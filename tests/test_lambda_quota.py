@@ -10,8 +10,8 @@ import pytest
 
 import models
 from glowplug.lab.limits import Limits
-from glowplug.lab.runtime_api import RuntimeApi
 from lambda_events import http_api, sqs
+from serving import RuntimeApi
 from test_runtime_api import client
 
 if TYPE_CHECKING:

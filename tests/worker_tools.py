@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 #: Seconds after which a child that was forked is taken to hang; the work in them takes milliseconds.
-HANGS_AFTER = 8
-#: Seconds that a change may take to show.
-PATIENCE = 3
+HANGS_AFTER = 40
+#: Seconds that a change may take to show on a busy machine.
+PATIENCE = 30
 
 
 def adding(number: float, padding: int = 0) -> bytes:
