@@ -101,3 +101,19 @@ def test_models_without_trees() -> None:
         model = glowplug.load(content)
         np.testing.assert_array_equal(model.predict(x), expected, strict=True)
         np.testing.assert_array_equal(model.predict(x[:1]), expected[:1], strict=True)
+
+
+@pytest.mark.parametrize("booster", ["gbtree", "dart", "gblinear"])
+@pytest.mark.parametrize("given", [{}, {"base_score": 0.3}])
+@pytest.mark.parametrize("objective", ["binary:logistic", "count:poisson", "reg:squarederror", "multi:softprob"])
+def test_boosters_before_their_first_round(objective: str, given: dict[str, Any], booster: str) -> None:
+    # XGBoost estimates a base score in the first round, and until then takes what stands there for a margin.
+    x, y = np.ones((9, 2), np.float32), np.arange(9.0) % 2
+    options = {"objective": objective, "booster": booster, "num_class": 3 if objective == "multi:softprob" else 0}
+    table = xgboost.DMatrix(x, y)
+    trained = xgboost.train(options | given, table, 0)
+    for form in ("json", "ubj"):
+        model = glowplug.load(bytes(trained.save_raw(form)))
+        np.testing.assert_array_equal(model.predict(x), trained.predict(table), strict=True)
+        margins = trained.predict(table, output_margin=True)
+        np.testing.assert_array_equal(model.predict(x, output="margin"), margins, strict=True)

@@ -39,13 +39,16 @@ fn read(bytes: &[u8], subject: &str, explains: bool) -> Result<TreeModel<Builder
     let (features, outputs) = (learner.count("num_feature", MOST_FEATURES)?, learner.outputs()?);
     let objective = learner.learner.text(&["objective", "name"]).unwrap_or_default();
     let (link, answer) = learner.answer(objective, outputs)?;
-    let base = base(learner.parameter("base_score")?, objective, outputs, subject)?;
     let mut builder = Builder::new(subject, features.max(1), outputs, link);
     if explains {
         builder.explain();
     }
     let booster = learner.learner.get("gradient_booster");
     let booster = booster.ok_or_else(|| bad(subject, "`gradient_booster` is missing"))?;
+    // A base score is estimated in the first round. Until then XGBoost takes the one that stands there for a margin.
+    let is_margin = trees.is_empty() && learner.is_untrained(booster);
+    let objective_of_base = if is_margin { "" } else { objective };
+    let base = base(learner.parameter("base_score")?, objective_of_base, outputs, subject)?;
     match booster.text(&["name"]) {
         Some("gblinear") => learner.linear(booster, features, &base, &mut builder)?,
         Some("gbtree") => {
@@ -118,6 +121,12 @@ impl<'a> Learner<'a> {
         let has_targets = self.parameter("num_target").is_ok();
         let targets = if has_targets { self.count("num_target", MOST_OUTPUTS)? } else { 1 };
         Ok(self.count("num_class", MOST_OUTPUTS)?.max(targets).max(1))
+    }
+
+    /// Whether a booster without trees has had no round, and would have estimated its base score in the first.
+    fn is_untrained(&self, booster: &Value) -> bool {
+        let rounds = booster.at(&["model", "boosted_rounds"]);
+        matches!(rounds, None | Some(Value::Number(0.0))) && self.parameter("boost_from_average").ok() != Some("0")
     }
 
     /// Whether an estimator saved it, and if so, of which kind.
@@ -200,6 +209,11 @@ impl<'a> Learner<'a> {
     /// A linear model: a weight for each column and output, and behind them what is always added.
     fn linear(&self, booster: &Value, features: usize, base: &[f64], builder: &mut Builder) -> Result<()> {
         let weights = booster.at(&["model", "weights"]).and_then(Value::numbers);
+        if weights.is_some_and(<[f64]>::is_empty) {
+            // There are none before the first round.
+            builder.add_as_float32(base);
+            return Ok(());
+        }
         let weights = weights.filter(|weights| Some(weights.len()) == (features + 1).checked_mul(base.len()));
         let weights = weights.ok_or_else(|| bad(self.subject, "`weights` does not fit its columns and outputs"))?;
         let weight = |feature: usize, output: usize| single(weights[feature * base.len() + output]);
