@@ -175,6 +175,13 @@ def test_categories_are_texts(policy: str, classes: int, tmp_path: Path) -> None
     np.testing.assert_array_equal(model.predict(rows, output="leaf"), leaves.astype(np.int32))
     contributions, margin = model.contributions(rows), model.predict(rows, output="margin")
     np.testing.assert_allclose(contributions.sum(axis=-1), margin, 1e-9, 1e-9)
+    each = model.predict_rows(named, method="contributions")
+    assert json.loads(model.predict_json(json.dumps(named).encode(), method="contributions")) == each
+    for why, numbers in zip(each, contributions, strict=False):
+        by_class = why if isinstance(why, list) else [why]
+        for one, (*parts, expected) in zip(by_class, np.atleast_2d(numbers).tolist(), strict=True):
+            columns = ["amount", "kind", "hour", "age"]
+            assert one == {"expected_value": expected, "contributions": dict(zip(columns, parts, strict=True))}
     if policy == "SymmetricTree":
         expected = estimator.get_feature_importance(pool, type="ShapValues")
         np.testing.assert_allclose(contributions, expected, 1e-9, 1e-9)

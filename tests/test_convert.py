@@ -303,6 +303,10 @@ def small() -> tuple[Array, Array]:
 
 
 UNSUPPORTED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a booster": (
+        lambda: xgboost.train({}, xgboost.DMatrix(*small()), 1),
+        "what its `save_model` writes",
+    ),
     "another": (
         lambda: svm.SVC().fit(*small()),
         "SVC: is not an estimator that is converted; these are: AdaBoostC",
@@ -383,6 +387,11 @@ class Shifted(tree.DecisionTreeRegressor):
 
     def predict(self, X: Array, *, check_input: bool = True) -> Array:  # noqa: N803
         return super().predict(X, check_input) + 1.0
+
+
+def test_estimators_are_not_files() -> None:
+    with pytest.raises(glowplug.OptionTypeError, match=r"got DecisionTreeClassifier, .*\n.*from_sklearn"):
+        glowplug.load(tree.DecisionTreeClassifier().fit(*small()))  # type: ignore[arg-type]
 
 
 def test_a_model_that_would_answer_otherwise_is_refused() -> None:

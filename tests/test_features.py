@@ -11,6 +11,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import glowplug as gp
 import models
@@ -175,6 +176,31 @@ def test_frames_without_a_feature_are_refused() -> None:
     model = gp.load(MATRIX, features=NAMES)
     with pytest.raises(gp.InputError, match=r"without the columns \['hour'\], expected .*\n  fix: add or rename"):
         model.predict(FRAME.rename(columns={"hour": "time"}))
+
+
+def test_rows_of_frames_are_put_in_order() -> None:
+    model, row = gp.load(MATRIX, features=NAMES), FRAME.iloc[1]
+    for one in (row, row[["größe", "amount", "hour"]], pd.concat([pd.Series({"other": 7.0}), row]), pd.Series(ROWS[1])):
+        assert np.array_equal(model.predict(one), ROWS[1:])
+    with pytest.raises(gp.InputError, match=r"a row without the columns \['hour'\], expected "):
+        model.predict(row.rename({"hour": "time"}))
+
+
+#: What people try with a frame's rows, and what to do instead.
+MISTAKES: dict[str, tuple[Callable[[gp.Model], object], str]] = {
+    "a row by name": (lambda model: model.predict(dict(FRAME.iloc[0])), "unknown input `amount`.*\n.*`predict_rows`"),
+    "columns by name": (lambda model: model.predict({"hour": ROWS[:, 0]}), "unknown input `hour`.*\n.*`predict_rows`"),
+    "rows by name": (lambda model: model.predict(FRAME.to_dict("records")), "dtype object.*\n.*`predict_rows`"),
+    "a sparse matrix": (lambda model: model.predict(sparse.csr_matrix(ROWS)), r"sparse csr_matrix.*\n.*toarray"),
+    "a frame for rows": (lambda model: model.predict_rows(FRAME), r"DataFrame.*\n.*`predict`.*`frame\.to_dict"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_with_frames_name_the_method_that_takes_them(mistake: str) -> None:
+    call, message = MISTAKES[mistake]
+    with pytest.raises(gp.InputError, match=message):
+        call(gp.load(MATRIX, features=NAMES))
 
 
 def test_frames_of_models_without_names_are_taken_as_they_come() -> None:

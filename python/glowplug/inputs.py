@@ -72,16 +72,23 @@ def _by_name(handle: ModelHandle, inputs: Any) -> Mapping[Any, Any] | None:
 
 
 def _in_order(handle: ModelHandle, inputs: Any) -> Any:
-    """A frame with the columns that the model's features name, in their order; anything else as it is."""
-    if not (hasattr(inputs, "columns") and hasattr(inputs, "__getitem__")):
+    """A frame with the columns that the model's features name, in their order, or a row of one; anything else as it is."""
+    features = handle.features
+    if features is None or not hasattr(inputs, "__getitem__"):
         return inputs
-    columns, features = list(inputs.columns), handle.features
+    if hasattr(inputs, "columns"):
+        kind, columns = "a frame", list(inputs.columns)
+    elif hasattr(inputs, "to_frame") and hasattr(inputs, "index") and len(features) > 1:
+        # One column would be rows, whose labels are no names of features.
+        kind, columns = "a row", list(inputs.index)
+    else:
+        return inputs
     # Columns without names, such as the numbers that pandas makes up, say nothing about their order.
-    if features is None or columns == features or not all(isinstance(name, str) for name in columns):
+    if columns == features or not all(isinstance(name, str) for name in columns):
         return inputs
     missing = [name for name in features if name not in columns]
     if missing:
-        problem = f"got a frame without the columns {missing}, expected {features}"
+        problem = f"got {kind} without the columns {missing}, expected {features}"
         raise InputError.about(handle.name, problem, "add or rename the columns, or load the model with `features=[…]`")
     return inputs[features]
 
@@ -140,6 +147,10 @@ def _as_array(subject: str, spec: TensorSpec, value: Any, casting: str) -> NDArr
         raise InputError.about(subject, problem, fix)
     if spec.dtype != "string":
         _refuse_categories(subject, value)
+    if hasattr(value, "toarray"):
+        problem = f"got a sparse {type(value).__name__}, expected an array of {spec.dtype}"
+        fix = "pass `matrix.toarray()`; what is not stored is 0 there, which XGBoost takes for missing: put NaN in its place"
+        raise InputTypeError.about(subject, problem, fix)
     kind = type(value).__name__
     try:
         if spec.dtype == "string" and _is_python(value):
@@ -244,6 +255,8 @@ def _refused(subject: str, wanted: str, array: NDArray[Any]) -> InputTypeError:
     kind = array.dtype.kind
     if kind == _FLOAT:
         fix = f"floats are not cut to {wanted}; if that is meant, pass `array.astype(numpy.{wanted})`"
+    elif kind == "O" and array.size and isinstance(array.flat[0], Mapping):
+        fix = "rows by name go to `predict_rows`; pass a matrix, or a frame"
     elif kind == "O":
         fix = f"pass an array of numbers, for example `array.astype(numpy.{wanted})`; fill missing values first"
     elif kind in "UST":

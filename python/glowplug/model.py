@@ -120,7 +120,10 @@ def _path(source: object) -> str:
         return os.fsdecode(source)  # type: ignore[arg-type]
     except TypeError:
         subject, problem = "option `source`", f"got {type(source).__name__}, expected a path or the bytes of a model"
-        raise OptionTypeError.about(subject, problem, 'pass for example `glowplug.load("model.onnx")`') from None
+        fix = 'pass for example `glowplug.load("model.onnx")`'
+        if hasattr(source, "predict"):
+            fix = "load what its `save_model` wrote, or what `glowplug.convert.from_sklearn` makes of an estimator"
+        raise OptionTypeError.about(subject, problem, fix) from None
 
 
 def _seconds(reload: object) -> float:
@@ -369,9 +372,9 @@ class Model:
             first output: numbers, lists, text, or dicts for a sequence of maps. `"predict_proba"`: probabilities in the
             order of `classes`. `"run"`: a dict from output name to such a list. `"margin"` and `"leaf"`: what `predict` gives
             for that `output`. `"contributions"`: a dict for each row, `{"expected_value": float, "contributions": {name:
-            float, …}}`, with a list in the place of the inner dict if the model has no `features`; for several classes a
-            list of such dicts. An output that has no rows comes as it is. Without rows each list is empty, and the model
-            does not run.
+            float, …}}`, with a list in the place of the inner dict if neither `features` nor columns have names; for several
+            classes a list of such dicts. An output that has no rows comes as it is. Without rows each list is empty, and the
+            model does not run.
 
         Raises:
             InputError: A row does not fit the model; the message has its index.

@@ -136,9 +136,10 @@ fn outputs(
     };
     let outputs = match (terms.method, form) {
         (_, Form::Protocol { .. }) => as_tensors(outputs, session),
-        (Method::View(View::Contributions), _) => {
-            outputs.into_iter().map(|(index, value)| (index, contributions::named(value, terms.features))).collect()
-        }
+        (Method::View(View::Contributions), _) => outputs
+            .into_iter()
+            .map(|(index, value)| (index, contributions::named(value, terms.features, signature.columns())))
+            .collect(),
         _ => outputs,
     };
     Ok((outputs, terms.method == Method::Run))

@@ -13,6 +13,8 @@ pub fn looks_like(head: &[u8]) -> Option<(&'static str, &'static str)> {
         (b"\x80\x03", PICKLE, PICKLE_FIX),
         (b"\x80\x04", PICKLE, PICKLE_FIX),
         (b"\x80\x05", PICKLE, PICKLE_FIX),
+        (b"CBM1", "CatBoost's binary file", "write it as JSON: `save_model(\"model.json\", format=\"json\")`"),
+        (b"booster[", "a dump of XGBoost's trees", "write the model itself: `save_model(\"model.json\")`"),
         (b"\x89HDF", "an HDF5 file", "convert the model to ONNX, for example with tf2onnx"),
         (b"\x93NUMPY", "a NumPy array", "pass the path of the .onnx file"),
     ];
@@ -45,13 +47,15 @@ mod tests {
 
     #[test]
     fn well_known_mistakes_are_recognised() {
-        let cases: [(&[u8], Option<&str>); 10] = [
+        let cases: [(&[u8], Option<&str>); 12] = [
             (b"version https://git-lfs.github.com/spec/v1\n", Some("Git LFS")),
             (b"\n <!DOCTYPE html>", Some("HTML")),
             (b"{\"a\": 1}", Some("JSON")),
             (b"\x1f\x8b\x08", Some("gzip")),
             (b"PK\x03\x04", Some("ZIP")),
             (b"\x80\x05\x95", Some("pickle")),
+            (b"CBM1\x08\x65", Some("CatBoost")),
+            (b"booster[0]:\n0:[a<1]", Some("dump")),
             (b"hello world", Some("plain text")),
             (b"\x08\x0a\x12\x07pytorch", None),
             (b"\x00\x00\x00\x00\x00\x00\x00\x00", None),

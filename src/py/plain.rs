@@ -53,7 +53,7 @@ pub(super) fn score<'py>(
     }
     let answer = match (source, answers.pop().flatten()) {
         (_, Some(answer)) if method == Method::View(View::Contributions) => {
-            plain(py, Some(contributions::named(answer, terms.features)))
+            plain(py, Some(contributions::named(answer, terms.features, session.signature().columns())))
         }
         (Some(source), Some(answer)) => plain(py, Some(probabilities::matrix(answer, source, session)?)),
         (_, answer) => plain(py, answer),

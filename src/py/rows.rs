@@ -245,7 +245,12 @@ impl<'py> Reader<'_, 'py> {
 
     fn not_rows(&self, rows: &Bound<'_, PyAny>) -> PyErr {
         let problem = format!("got {}, expected rows: a list of lists, mappings or scalars", shown(rows));
-        Error::new(ErrorKind::InputType, self.model, problem, "pass a list of rows, also for one row: `[row]`").into()
+        let fix = if rows.hasattr(intern!(rows.py(), "columns")).unwrap_or(false) {
+            "pass the frame to `predict`, or its rows: `frame.to_dict(\"records\")`"
+        } else {
+            "pass a list of rows, also for one row: `[row]`"
+        };
+        Error::new(ErrorKind::InputType, self.model, problem, fix).into()
     }
 
     fn refused(&self, value: &Bound<'_, PyAny>) -> PyErr {

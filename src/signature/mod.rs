@@ -212,6 +212,11 @@ impl Signature {
         }
     }
 
+    /// Names of the inputs if there are several, each of them a column of its own.
+    pub fn columns(&self) -> Vec<&str> {
+        if self.inputs.len() < 2 { Vec::new() } else { self.inputs.iter().map(|port| port.name.as_str()).collect() }
+    }
+
     /// Whether the first dimension of input `index` may differ from call to call, so that it can be that of the rows.
     pub fn is_row_input(&self, index: usize) -> bool {
         matches!(self.inputs[index].dims(), Some([Dim::Symbol(_) | Dim::Unknown, ..]))
@@ -233,6 +238,10 @@ impl Signature {
         let names = || ports.iter().map(|port| port.name.as_str());
         let fix = match nearest(name, names()) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if noun == "input" && ports.len() == 1 => {
+                "pass the input's array alone, or with its name; features are named in frames, and in rows for `predict_rows`"
+                    .to_owned()
+            }
             None => format!("use one of the model's {noun} names"),
         };
         let known = list_names(names(), NAMES_SHOWN);

@@ -76,6 +76,8 @@ def from_sklearn(estimator: Any) -> Converted:
         return Converted(content, kind)
     names = sorted({one.__name__ for known, _ in KNOWN for one in known})
     problem = f"is not an estimator that is converted; these are: {', '.join(names)}"
+    if hasattr(estimator, "save_model"):
+        raise unsupported(kind, problem, "load what its `save_model` writes (text or JSON), without a conversion")
     raise unsupported(kind, problem)
 
 
