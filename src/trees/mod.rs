@@ -162,12 +162,11 @@ impl Ensemble {
         }
         if self.is_deep() {
             let how = Instructions::best();
-            let chunks = if how.follows_chunks() { "chunks of 63 nodes" } else { "walks of sorted rows" };
-            let (fewest, many) = (deep::FEWEST, Deep::many(&self.forest));
-            return format!(
-                "{walks}; from {fewest} rows on after tops of trees, from {many} on {chunks} ({})",
-                how.name()
-            );
+            let tops = format!("{walks}; from {} rows on after tops of trees", deep::FEWEST);
+            if !Deep::follows_chunks(how, self.columns.len()) {
+                return format!("{tops} ({})", how.name());
+            }
+            return format!("{tops}, from {} on chunks of 63 nodes ({})", Deep::many(&self.forest), how.name());
         }
         let Some(batches) = self.batches() else { return walks };
         let bits = if batches.blocks.has_planes() { ", bit by bit" } else { "" };
@@ -297,7 +296,7 @@ impl Ensemble {
         let how = Instructions::best();
         let make = |has_chunks| move || Deep::new(how, &self.forest, &self.columns, self.features, has_chunks);
         let is_many = rows >= Deep::many(&self.forest);
-        if is_many && how.follows_chunks() {
+        if is_many && Deep::follows_chunks(how, self.columns.len()) {
             return self.deep.get_or_init(make(true)).as_ref();
         }
         if self.tops.get().is_none() && !is_many {
@@ -316,7 +315,9 @@ impl Ensemble {
 
     /// How many rows are best scored at once, if there are more.
     pub fn most_rows(&self) -> usize {
-        if self.is_deep() { Deep::most_rows(self.columns.len(), self.outputs) } else { MOST_ROWS }
+        let columns = self.columns.len();
+        let has_chunks = self.is_deep() && Deep::follows_chunks(Instructions::best(), columns);
+        if has_chunks { Deep::most_rows(columns, self.outputs) } else { MOST_ROWS }
     }
 
     fn batches(&self) -> Option<&Batches> {

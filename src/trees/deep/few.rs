@@ -1,5 +1,5 @@
-//! Too few rows to share a chunk: the tops of all trees first, and then the walks of all rows through all trees, from where
-//! they left the tops.
+//! Rows that are too few to share a chunk, or have no instructions for them: the tops of some trees first, and then the walks
+//! of all rows through these trees, from where they left the tops.
 //!
 //! The walks of one tree would end with those few that are longest, which wait for memory one step after the other; those
 //! of all trees are regrouped together.
@@ -11,8 +11,10 @@ use crate::trees::instructions::Number;
 use crate::trees::search::{Ranker, TILE, Tile};
 use crate::trees::walk::Walk;
 
-/// Walks that are under way together, at most: they and the nodes where they stand are to stay in the second cache.
+/// Walks that are under way together, at most, unless they are through fewer trees than [`FEWEST_TREES`]: they and the nodes
+/// where they stand are to stay in the second cache.
 const MOST_WALKS: usize = 1 << 10;
+const FEWEST_TREES: usize = 4;
 
 impl Deep {
     /// Adds the leaves of rows that fit into so many tiles.
@@ -27,7 +29,7 @@ impl Deep {
         let (lanes, ranks) = self.rank::<TILES, T>(ranker, columns, rows);
         let lanes = lanes.as_chunks().0;
         let mut stands = [Tile([0; TILE]); TILES];
-        let most = (MOST_WALKS / count.max(1)).max(1);
+        let most = (MOST_WALKS / count.max(1)).max(FEWEST_TREES);
         let (mut walks, mut leaves) = (Vec::new(), vec![0; count * most.min(self.layout.cuts.len())]);
         let (mut first_step, mut first_exit, mut tree) = (0, 0, 0);
         for cuts in self.layout.cuts.chunks(most) {

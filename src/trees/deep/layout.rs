@@ -11,6 +11,8 @@ use crate::trees::walk::{Forest, Seen};
 pub(super) const MOST_EXITS: usize = 256;
 /// Exits of a chunk, one more than it has nodes at most, and how many numbers of its tables are loaded at once.
 pub(in crate::trees) const CHUNK: usize = 64;
+/// Leaves below an exit from which rows walk, at most, where a top has room: more steps of a top took as long as they spared.
+const FEW_TO_WALK: usize = 16;
 /// How many nodes ahead those of chunks are asked for.
 const AHEAD: usize = 2 * CHUNK;
 /// In a chunk's tables what is no node is an exit: this, and its number.
@@ -30,7 +32,7 @@ pub(super) struct Chunk {
     /// Where its nodes and exits begin.
     pub(super) first: u32,
     pub(super) first_exit: u32,
-    /// How many nodes; none if rows are to walk from its root on.
+    /// How many nodes.
     pub(super) nodes: u8,
     /// Whether an exit leads to another node.
     pub(super) has_walks: bool,
@@ -88,8 +90,8 @@ impl Exit {
 }
 
 impl Layout {
-    /// The trees of `forest`, and what their steps compare; nothing if they are too many. Without `has_chunks` there is
-    /// nothing of chunks but their roots.
+    /// The trees of `forest`, and what their steps compare; nothing if they are too many. Without `has_chunks` there are
+    /// none: rows walk from [`Self::behind`].
     pub(super) fn new(forest: &Forest, has_chunks: bool) -> Option<(Self, Vec<Place>)> {
         let (mut made, mut places) = (Self::default(), Vec::new());
         let mut roots = forest.roots().peekable();
@@ -127,7 +129,11 @@ impl Layout {
 
     fn push(&mut self, tree: &mut Tree<'_>, has_chunks: bool, places: &mut Vec<Place>) -> Option<()> {
         // What fits into a top needs no chunk. Else a few steps more are cheaper than chunks that do not hold their subtrees.
-        let few = if tree.below(tree.root) <= MOST_EXITS { 1 } else { CHUNK };
+        let few = match tree.below(tree.root) {
+            ..=MOST_EXITS => 1,
+            _ if has_chunks => CHUNK,
+            _ => FEW_TO_WALK,
+        };
         let near = tree.choose(tree.root, MOST_EXITS, few);
         let (mut path, mut roots, first) = (vec![(tree.root, None)], Vec::new(), self.exits.len());
         // Depth first and left first, as in blocks.
@@ -159,8 +165,6 @@ impl Layout {
         for at in roots {
             if has_chunks {
                 self.push_chunk(tree, at)?;
-            } else {
-                self.chunks.push(Chunk { at, first: 0, first_exit: 0, nodes: 0, has_walks: true, depth: 0 });
             }
         }
         self.cuts.push(Cut { steps: self.steps.len(), exits: self.exits.len() });

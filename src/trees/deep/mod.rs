@@ -1,9 +1,9 @@
 //! Large trees for many rows: the top of a tree, of up to 256 exits, looks at whole blocks of rows, as in `blocks`. Then rows
-//! are sorted by where they left it, and all rows of an exit go through the chunk of nodes behind it.
+//! are sorted by where they left it, and all rows of an exit go through the chunk of nodes behind it; or those of a block walk
+//! from there on (`few`).
 //!
 //! A chunk's nodes are in registers, and what each of them compares of a row is looked up at once: 63 bits say who is
-//! beyond, and are followed from the root for eight rows side by side. What is below a chunk is walked, as are rows from the
-//! top on where there are no instructions for chunks: sorted, so that the nodes of neighbours are in the cache.
+//! beyond, and are followed from the root for eight rows side by side. What is below a chunk is walked.
 
 mod few;
 mod layout;
@@ -67,6 +67,7 @@ pub(super) struct Deep {
     features: usize,
     /// Ranks of a row.
     width: usize,
+    has_chunks: bool,
     singles: OnceLock<Ranker<f32>>,
     doubles: OnceLock<Ranker<f64>>,
 }
@@ -95,7 +96,8 @@ impl Deep {
             return None;
         }
         let padded = WIDTHS.into_iter().find(|width| has_chunks && *width >= columns.len());
-        let (mut layout, places) = Layout::new(forest, how.follows_chunks() && padded.is_some())?;
+        let has_chunks = how.follows_chunks() && padded.is_some();
+        let (mut layout, places) = Layout::new(forest, has_chunks)?;
         let mut parts: Vec<(u16, u16)> = places.iter().map(|place| (place.column, place.rank / MOST_RANKS)).collect();
         parts.sort_unstable();
         parts.dedup();
@@ -105,7 +107,7 @@ impl Deep {
             step.rank = u8::try_from(place.rank % MOST_RANKS).ok()?;
         }
         let (width, singles, doubles) = (padded.unwrap_or(columns.len()), OnceLock::new(), OnceLock::new());
-        Some(Self { how, layout, parts, features, width, singles, doubles })
+        Some(Self { how, layout, parts, features, width, has_chunks, singles, doubles })
     }
 
     /// From how many rows on they share chunks.
@@ -114,7 +116,12 @@ impl Deep {
         (leaves / LEAVES_A_ROW).clamp(MANY[0], MANY[1])
     }
 
-    /// How many rows with so many columns of ranks go through a tree before the next one.
+    /// Whether rows with so many columns of ranks can go through chunks.
+    pub(super) fn follows_chunks(how: Instructions, columns: usize) -> bool {
+        how.follows_chunks() && WIDTHS.iter().any(|width| *width >= columns)
+    }
+
+    /// How many rows with so many columns of ranks go through a tree's chunks before the next one.
     pub(super) fn most_rows(columns: usize, outputs: usize) -> usize {
         let ranks = size_of::<u16>() * WIDTHS.into_iter().find(|width| *width >= columns).unwrap_or(columns);
         let bytes = ranks + size_of::<f64>() * outputs + size_of::<u32>() * TOGETHER;
@@ -123,7 +130,9 @@ impl Deep {
 
     /// Adds the leaves of rows to their sums, as many as go through a tree at once; says how many.
     pub(super) fn add(&self, columns: &Columns, rows: Rows<'_>, mut sums: Sums<'_>) -> usize {
-        let count = sums.keep(Self::most_rows(columns.len(), sums.outputs()));
+        let is_many = self.has_chunks && sums.count() >= Self::many(sums.forest());
+        let most = if is_many { Self::most_rows(columns.len(), sums.outputs()) } else { MOST_ROWS };
+        let count = sums.keep(most);
         match rows {
             Rows::Floats(rows) => {
                 let ranker = self.singles.get_or_init(|| Ranker::new(columns, &self.parts, self.features, true));
@@ -139,7 +148,7 @@ impl Deep {
 
     fn add_rows<T: Number>(&self, ranker: &Ranker<T>, columns: &Columns, rows: &[T], sums: Sums<'_>) {
         let count = rows.len() / self.features;
-        if count >= Self::many(sums.forest()) {
+        if self.has_chunks && count >= Self::many(sums.forest()) {
             return self.add_many(ranker, columns, rows, sums);
         }
         match count.div_ceil(TILE) {
@@ -229,13 +238,7 @@ impl Deep {
                 Err(chunk) => self.layout.chunks[chunk as usize],
             };
             self.layout.fetch_after(chunk);
-            let Some(nodes) = self.nodes(chunk).filter(|_| !rows.is_empty()) else {
-                for (row, walk_of) in rows.iter().zip(&mut walks[count..]) {
-                    *walk_of = walk(*row, chunk.at);
-                }
-                count += rows.len();
-                continue;
-            };
+            let Some(nodes) = self.nodes(chunk).filter(|_| !rows.is_empty()) else { continue };
             let codes = &mut codes[..rows.len()];
             self.how.follow(nodes, rows, ranks, codes);
             let ends = &self.layout.ends[chunk.first_exit as usize..][..CHUNK];
@@ -258,7 +261,7 @@ impl Deep {
     }
 
     fn nodes(&self, chunk: Chunk) -> Option<Nodes<'_>> {
-        let Chunk { first, nodes: count @ 1.., depth, .. } = chunk else { return None };
+        let Chunk { first, nodes: count, depth, .. } = chunk;
         let (first, layout) = (first as usize, &self.layout);
         Some(Nodes {
             columns: layout.columns.get(first..)?.first_chunk()?,

@@ -41,9 +41,14 @@ impl<'a> Sums<'a> {
         self.outputs
     }
 
+    /// How many rows there are.
+    pub(super) fn count(&self) -> usize {
+        self.scores.len() / self.outputs
+    }
+
     /// Forgets all rows but the first; says how many there are.
     pub(super) fn keep(&mut self, most: usize) -> usize {
-        let count = (self.scores.len() / self.outputs).min(most);
+        let count = self.count().min(most);
         self.scores = &mut std::mem::take(&mut self.scores)[..count * self.outputs];
         count
     }
@@ -56,7 +61,7 @@ impl<'a> Sums<'a> {
     /// Adds the leaves of trees from this one on, of each those that all rows found, to the sums of the rows: row after row,
     /// since sums of many rows and outputs are in no first cache.
     pub(super) fn add(&mut self, how: Instructions, first: usize, found: &[u32]) {
-        let count = self.scores.len() / self.outputs;
+        let count = self.count();
         let none = Found { leaves: &[], of_rows: &[], output: 0 };
         let (mut trees, mut known, mut width_of) = ([none; TOGETHER], 0, 0);
         for (tree, of_rows) in (first..).zip(found.chunks_exact(count)) {
