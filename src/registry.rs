@@ -277,7 +277,7 @@ impl Registry {
         // Only its stamps are needed from now on.
         file.facts = ModelFacts::default();
         let file = Arc::new(file);
-        session.note_file(Arc::clone(&file));
+        session.note_file(&file);
         let known = PlaceState { id, file, checked: Instant::now(), failed: None };
         self.lock().places.insert(place.clone(), known);
     }

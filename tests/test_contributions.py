@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -414,6 +415,19 @@ def test_a_file_that_changed_since(fraud: Path, tmp_path: Path) -> None:
     expected = again.contributions(x)
     path.unlink()
     np.testing.assert_array_equal(again.contributions(x), expected)
+
+
+def test_any_file_that_still_has_the_content_will_do(fraud: Path, tmp_path: Path) -> None:
+    current, kept = tmp_path / "current.txt", tmp_path / "kept.txt"
+    text, x = fraud.read_text() + "\n\n\n", np.full((2, 4), 0.5)
+    for path in (current, kept):
+        path.write_text(text)
+    # The one that goes is the first and the last that was found.
+    model = [glowplug.load(path) for path in (current, kept)][1]
+    os.utime(current, (1, 1))
+    glowplug.load(current)
+    current.unlink()
+    np.testing.assert_array_equal(model.contributions(x), glowplug.load(fraud).contributions(x))
 
 
 def test_a_reloaded_model_explains_the_new_one(fraud: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::classifier::{self, Probabilities};
 use crate::digest::Digest;
@@ -83,8 +83,8 @@ pub struct Session {
     loaded_at: Instant,
     load_time: Duration,
     uses: AtomicU64,
-    /// The last file that was found to have the same content.
-    file: ArcSwapOption<ModelFile>,
+    /// Files that were found to have the same content, the last one last.
+    files: ArcSwap<Vec<Arc<ModelFile>>>,
     /// Sessions that answer something else for the same inputs, made when they are asked for.
     views: [ArcSwapOption<Session>; View::ALL.len()],
 }
@@ -143,7 +143,7 @@ impl Session {
             loaded_at: Instant::now(),
             load_time,
             uses: AtomicU64::new(0),
-            file: ArcSwapOption::const_empty(),
+            files: ArcSwap::default(),
             views: [const { ArcSwapOption::const_empty() }; View::ALL.len()],
         }
     }

@@ -7,6 +7,9 @@ use crate::engine::View;
 use crate::error::{Error, ErrorKind, Result, without_panic};
 use crate::source::ModelFile;
 
+/// Files of the same content that are remembered: a model has few names, and some go.
+const MOST_FILES: usize = 8;
+
 impl Session {
     /// A session of the same inputs whose one output is this; calls of it count as calls of this one.
     pub fn view(&self, view: View) -> Result<Arc<Self>> {
@@ -17,13 +20,15 @@ impl Session {
         // Two threads at once make it twice: a lock would stay locked in the child of a fork.
         let shared = (Arc::clone(&self.origin), Arc::clone(&self.facts));
         let (metrics, running) = (Arc::clone(&self.metrics), Arc::clone(&self.running));
-        let file = self.same_file();
-        let read = || self.engine.view(view, file.as_deref().map(ModelFile::path).map_err(Error::clone));
-        let engine = without_panic(self.signature().model(), read)?;
-        // What was read meanwhile may be half of one model and half of another.
-        if view.reads_file() && !file.is_ok_and(|file| file.is_unchanged()) {
-            return Err(self.changed());
-        }
+        let engine = loop {
+            let file = self.same_file();
+            let read = || self.engine.view(view, file.as_deref().map(ModelFile::path).map_err(Error::clone));
+            let engine = without_panic(self.signature().model(), read)?;
+            // What was read meanwhile may be half of one model and half of another; then another file may still do.
+            if !view.reads_file() || file?.is_unchanged() {
+                break engine;
+            }
+        };
         let made = Self::beside(engine, self.options, self.threads, self.load_time, shared, metrics, running);
         let made = Arc::new(made);
         known.store(Some(Arc::clone(&made)));
@@ -31,8 +36,13 @@ impl Session {
     }
 
     /// Notes a file of the same content: what the engine did not keep is read from it.
-    pub fn note_file(&self, file: Arc<ModelFile>) {
-        self.file.store(Some(file));
+    pub fn note_file(&self, file: &Arc<ModelFile>) {
+        self.files.rcu(|known| {
+            let others = known.iter().filter(|other| other.path() != file.path()).cloned();
+            let mut files: Vec<_> = others.chain([Arc::clone(file)]).collect();
+            files.drain(..files.len().saturating_sub(MOST_FILES));
+            files
+        });
     }
 
     /// A file that still has the content.
@@ -41,13 +51,14 @@ impl Session {
             Origin::File(file) => Some(Arc::new((**file).clone())),
             Origin::Bytes(..) => None,
         };
-        let files = [self.file.load_full(), origin];
-        if files.iter().all(Option::is_none) {
+        let noted = self.files.load_full();
+        if noted.is_empty() && origin.is_none() {
             let problem = "was loaded from bytes, which are not kept, and contributions need what else was in them";
             let fix = "write the bytes to a file, and load its path";
             return Err(Error::new(ErrorKind::ModelRead, self.signature().model(), problem, fix));
         }
-        files.into_iter().flatten().find(|file| file.is_unchanged()).ok_or_else(|| self.changed())
+        let mut files = noted.iter().rev().cloned().chain(origin);
+        files.find(|file| file.is_unchanged()).ok_or_else(|| self.changed())
     }
 
     fn changed(&self) -> Error {
