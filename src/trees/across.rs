@@ -12,8 +12,12 @@ use super::columns::Columns;
 use super::instructions::{Instructions, Number, Sum};
 use super::search::TILE;
 
-/// Groups of trees that go side by side: a step waits for the one before, unless there are others.
+/// Groups of trees that go side by side: a step waits for the one before, unless there are others. Five took longer than four
+/// and a run of the last one, whose trees have fewer steps: most of the time is reading slots from the second cache.
+/// Nor did it pay to add leaves of one run between the steps of the next.
 pub(super) const SIDE_BY_SIDE: usize = 4;
+/// Outputs whose numbers are added at once, at most.
+const MOST_WHOLE: usize = 16;
 /// Rows that are added side by side, for the same reason.
 const TOGETHER: usize = 4;
 /// Bytes of a row, at most.
@@ -64,6 +68,9 @@ pub(super) struct Across {
     leaves: Vec<Placed>,
     /// Whether leaves are for the first output, the second, and so on to the last, over and over.
     takes_turns: bool,
+    /// Where each leaf has a number for every output: those of one leaf after those of the other, [`width`] of each. Then
+    /// `leaves` has the leaves of each tree once.
+    whole: Option<Values>,
 }
 
 #[derive(Debug)]
@@ -118,10 +125,19 @@ impl Across {
             let (first, output) = (u32::try_from(leaves.first).ok()?, u32::try_from(leaves.output).ok()?);
             Some(Placed { place: places[leaves.tree], first, output })
         };
-        let leaves = blocks.leaves.iter().map(placed).collect::<Option<_>>()?;
+        let mut leaves = blocks.leaves.iter().map(placed).collect::<Option<Vec<_>>>()?;
+        let whole = whole_leaves(blocks);
         let takes_turns = blocks.leaves.iter().enumerate().all(|(at, leaves)| leaves.output == at % blocks.outputs)
             && blocks.leaves.len().is_multiple_of(blocks.outputs);
-        Some(Self { runs, slots, uppers, groups: trees.len().div_ceil(TILE), leaves, takes_turns })
+        if whole.is_some() {
+            // One for each tree. As many numbers of outputs as before come before it, together now.
+            leaves = leaves.into_iter().step_by(blocks.outputs).collect();
+            let outputs = u32::try_from(blocks.outputs).ok()?;
+            for leaf in &mut leaves {
+                leaf.first /= outputs;
+            }
+        }
+        Some(Self { runs, slots, uppers, groups: trees.len().div_ceil(TILE), leaves, takes_turns, whole })
     }
 
     /// Adds the leaves of rows to their sums in `scores`; says how many rows.
@@ -133,7 +149,7 @@ impl Across {
         rows: Rows<'_>,
         scores: &mut [f64],
     ) -> usize {
-        match (rows, &blocks.values) {
+        match (rows, self.whole.as_ref().unwrap_or(&blocks.values)) {
             (Rows::Floats(rows), Values::Doubles(values)) => self.go(how, blocks, columns, rows, values, scores),
             (Rows::Doubles(rows), Values::Doubles(values)) => self.go(how, blocks, columns, rows, values, scores),
             (Rows::Floats(rows), Values::Singles(values)) => self.go(how, blocks, columns, rows, values, scores),
@@ -222,13 +238,28 @@ impl Across {
             return;
         }
         for (stands, scores) in stands.chunks_exact(height).zip(scores.chunks_exact_mut(outputs)) {
-            match outputs {
-                2 if self.takes_turns => self.add_in_turn::<2, S>(stands, values, scores),
-                3 if self.takes_turns => self.add_in_turn::<3, S>(stands, values, scores),
-                4 if self.takes_turns => self.add_in_turn::<4, S>(stands, values, scores),
-                5 if self.takes_turns => self.add_in_turn::<5, S>(stands, values, scores),
-                _ => self.add_anywhere(stands, values, scores),
-            }
+            self.add_to_outputs(stands, values, scores);
+        }
+    }
+
+    /// Apart, so that what adds to one sum stays small.
+    #[inline(never)]
+    fn add_to_outputs<S: Sum>(&self, stands: &[u8], values: &[S], scores: &mut [f64]) {
+        let outputs = scores.len();
+        if self.whole.is_some() {
+            return match width(outputs) {
+                2 => self.add_whole::<2, S>(stands, values, scores),
+                4 => self.add_whole::<4, S>(stands, values, scores),
+                8 => self.add_whole::<8, S>(stands, values, scores),
+                _ => self.add_whole::<MOST_WHOLE, S>(stands, values, scores),
+            };
+        }
+        match outputs {
+            2 if self.takes_turns => self.add_in_turn::<2, S>(stands, values, scores),
+            3 if self.takes_turns => self.add_in_turn::<3, S>(stands, values, scores),
+            4 if self.takes_turns => self.add_in_turn::<4, S>(stands, values, scores),
+            5 if self.takes_turns => self.add_in_turn::<5, S>(stands, values, scores),
+            _ => self.add_anywhere(stands, values, scores),
         }
     }
 
@@ -244,6 +275,17 @@ impl Across {
         *scores = sums.map(Into::into);
     }
 
+    /// Adds all numbers of a leaf at once: looked up one by one, three took twice as long.
+    fn add_whole<const WIDTH: usize, S: Sum>(&self, stands: &[u8], values: &[S], scores: &mut [f64]) {
+        let mut sums: [S; WIDTH] = std::array::from_fn(|at| S::of(scores.get(at).copied().unwrap_or_default()));
+        let leaves = values.as_chunks::<WIDTH>().0;
+        for Placed { place, first, .. } in &self.leaves {
+            let leaf = &leaves[*first as usize + usize::from(stands[*place as usize])];
+            sums.iter_mut().zip(leaf).for_each(|(sum, value)| *sum += *value);
+        }
+        scores.iter_mut().zip(sums).for_each(|(score, sum)| *score = sum.into());
+    }
+
     fn add_anywhere<S: Sum>(&self, stands: &[u8], values: &[S], scores: &mut [f64]) {
         for Placed { place, first, output } in &self.leaves {
             let mut sum = S::of(scores[*output as usize]);
@@ -251,4 +293,43 @@ impl Across {
             scores[*output as usize] = sum.into();
         }
     }
+}
+
+/// Numbers of a leaf that are added at once.
+fn width(outputs: usize) -> usize {
+    outputs.next_power_of_two()
+}
+
+/// The leaves with their numbers together, if each has one for every output, of which there are some.
+fn whole_leaves(blocks: &Blocks) -> Option<Values> {
+    let outputs = blocks.outputs;
+    let trees = blocks.leaves.chunks(outputs);
+    if !(2..=MOST_WHOLE).contains(&outputs) || trees.len() != blocks.ends.len() {
+        return None;
+    }
+    let mut places = Vec::new();
+    let mut start = 0;
+    for ((tree, leaves), end) in trees.enumerate().zip(&blocks.ends) {
+        let (count, first) = (end - start + 1, leaves[0].first);
+        start = *end;
+        let of_tree = |(output, leaves): (usize, &Leaves)| {
+            leaves.tree == tree && leaves.output == output && leaves.first == first + output * count
+        };
+        if leaves.len() != outputs || first != places.len() * outputs || !leaves.iter().enumerate().all(of_tree) {
+            return None;
+        }
+        places.extend((0..count).map(|leaf| (first + leaf, count)));
+    }
+    Some(match &blocks.values {
+        Values::Doubles(values) => Values::Doubles(together(values, &places, outputs)),
+        Values::Singles(values) => Values::Singles(together(values, &places, outputs)),
+    })
+}
+
+/// For each leaf its numbers, of which `places` says where the first is and how far from one to the next; then zeros.
+fn together<S: Sum>(values: &[S], places: &[(usize, usize)], outputs: usize) -> Vec<S> {
+    let number = |first: usize, way: usize, output: usize| {
+        if output < outputs { values[first + output * way] } else { S::default() }
+    };
+    places.iter().flat_map(|(first, way)| (0..width(outputs)).map(move |at| number(*first, *way, at))).collect()
 }

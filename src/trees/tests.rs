@@ -254,8 +254,16 @@ fn every_kernel_gives_the_same_bits() {
 #[allow(clippy::cast_precision_loss, reason = "a few outputs")]
 fn outputs_that_take_turns_are_added_alike() {
     // (outputs, trees, whether each tree has leaves for all of them); the last ones miss a turn.
-    let cases =
-        [(2, 66, false), (2, 70, true), (3, 66, true), (4, 68, false), (5, 70, true), (6, 66, true), (3, 67, false)];
+    let cases = [
+        (2, 66, false),
+        (2, 70, true),
+        (3, 66, true),
+        (4, 68, false),
+        (5, 70, true),
+        (6, 66, true),
+        (9, 20, true),
+        (3, 67, false),
+    ];
     for (outputs, trees, are_shared) in cases {
         for are_single in [false, true] {
             let (mut random, mut tables) = (Random(trees as u64), Vec::new());
