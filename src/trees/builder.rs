@@ -11,6 +11,7 @@ use super::link::Link;
 use super::rows::WholeColumns;
 use super::tree::{self, Split};
 use super::walk::Forest;
+use super::words::Words;
 use super::{Ensemble, Sums, ZERO};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -237,6 +238,7 @@ impl Builder {
             linear,
             leaf_numbers: self.leaf_numbers,
             blocks: OnceLock::new(),
+            words: Words::default(),
             walked: AtomicUsize::new(0),
             deep: OnceLock::new(),
             tops: OnceLock::new(),

@@ -330,9 +330,19 @@ impl Columns {
                 }
             }
         }
-        for (halves, at) in ranks[self.kinds.len()..].as_chunks_mut().0.iter_mut().zip(&self.categories) {
+        self.take_categories(row, &mut ranks[self.kinds.len()..]);
+    }
+
+    /// The columns of categories of one row.
+    pub(super) fn take_categories<T: Copy + Into<f64>>(&self, row: &[T], columns: &mut [u16]) {
+        for (halves, at) in columns.as_chunks_mut().0.iter_mut().zip(&self.categories) {
             *halves = split_category(self.category(row[*at].into()));
         }
+    }
+
+    /// Thresholds of all features.
+    pub(super) fn thresholds(&self) -> usize {
+        self.thresholds.len()
     }
 
     /// Features with their places in the row, thresholds, and the numbers of their columns.

@@ -112,6 +112,11 @@ impl Instructions {
         }
     }
 
+    /// Whether searches of sixteen thresholds at a time find ranks of one row sooner than binary searches.
+    pub(super) fn searches_rows(self) -> bool {
+        self.0 != Set::Baseline
+    }
+
     /// Where a row of so many bytes stands in groups of 64 trees, up to [`SIDE_BY_SIDE`], after `slots` of them.
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "no row goes this way"))]
     pub(super) fn go_across(
@@ -303,10 +308,13 @@ pub(super) trait Number: Real + 'static {
 
     /// The bytes of one row.
     fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]);
+
+    /// The ranks of one row by a ranker that has them.
+    fn rank_words(how: Instructions, ranker: &Ranker<Self>, row: &[Self], words: &mut [u16]);
 }
 
 macro_rules! number {
-    ($type:ty, $ranker:ident, $tile:ident, $row:ident) => {
+    ($type:ty, $ranker:ident, $tile:ident, $row:ident, $words:ident) => {
         impl Number for $type {
             fn ranker<'a>(blocks: &'a Blocks, columns: &Columns) -> &'a Ranker<Self> {
                 blocks.$ranker(columns)
@@ -332,12 +340,16 @@ macro_rules! number {
             fn rank_row(how: Instructions, ranker: &Ranker<Self>, row: &[Self], bytes: &mut [u8]) {
                 chosen!(how, plain::$row, avx2::ranks::$row, avx512::ranks::$row, (ranker, row, bytes));
             }
+
+            fn rank_words(how: Instructions, ranker: &Ranker<Self>, row: &[Self], words: &mut [u16]) {
+                chosen!(how, plain::$words, avx2::ranks::$words, avx512::ranks::$words, (ranker, row, words));
+            }
         }
     };
 }
 
-number!(f32, singles, rank_singles, rank_single);
-number!(f64, doubles, rank_doubles, rank_double);
+number!(f32, singles, rank_singles, rank_single, word_single);
+number!(f64, doubles, rank_doubles, rank_double, word_double);
 
 /// Numbers that sums are of.
 pub(super) trait Sum: Copy + Default + AddAssign + Into<f64> {

@@ -31,9 +31,11 @@ mod ranking;
 mod row_by_row;
 mod rows;
 mod search;
+mod searches;
 mod sets;
 mod tree;
 mod walk;
+mod words;
 mod xgboost;
 
 use std::sync::OnceLock;
@@ -48,6 +50,7 @@ use linear::Linear;
 use rows::WholeColumns;
 use search::TILE;
 use walk::{Forest, Seen, WALKS};
+use words::Words;
 
 pub use blocks::Rows;
 pub use builder::Builder;
@@ -94,6 +97,8 @@ pub struct Ensemble {
     sums: Sums,
     columns: Columns,
     forest: Forest,
+    /// How rows that walk are ranked.
+    words: Words,
     /// Leaves that are functions of the row: then rows walk, and nothing else is done.
     linear: Option<Linear>,
     /// For each tree, what the library that trained it calls its leaves, unless they are numbered as they are here.

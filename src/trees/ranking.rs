@@ -1,13 +1,13 @@
 //! How a tile of rows gets its ranks, and how one row does: once for each set of instructions, of which each has its own inner
 //! loops (`kernels`).
 
-/// Functions that rank a tile of rows, and one row, for a set of instructions and a type of numbers: `$count` says how many
+/// Functions that rank a tile of rows, and one row by bytes or by 16 bits, for a set of instructions and a type of numbers: `$count` says how many
 /// of a block a number is beyond; `$turn` makes columns of float32 of some columns of rows, and says by bits which it could
 /// not; `$descend` ranks by a binary tree of so many levels; `$settle` makes bytes of ranks. `$fetch_row` and
 /// `$abreast` are for one row: the first asks for it, the other ranks sixteen of its numbers.
 macro_rules! ranking {
     (
-        $tile:ident, $row:ident, $float:ty, $count:ident,
+        $tile:ident, ($row:ident, $words:ident), $float:ty, $count:ident,
         ($turn:ident, $descend:ident, $settle:ident), ($fetch_row:ident, $abreast:ident),
         $(#[$attribute:meta])*
     ) => {
@@ -118,6 +118,30 @@ macro_rules! ranking {
                 let lanes = feature.lanes.clone();
                 for (byte, kind) in bytes[lanes.clone()].iter_mut().zip(&ranker.kinds[lanes]) {
                     *byte = kind.settle_byte(rank, is_zero, is_missing);
+                }
+            }
+        }
+
+        /// The ranks of one row, one for each column.
+        $(#[$attribute])*
+        pub(in crate::trees) fn $words(
+            ranker: &$crate::trees::search::Ranker<$float>,
+            row: &[$float],
+            words: &mut [u16],
+        ) {
+            for group in &ranker.searches {
+                let values = group.places.map(|place| row[place as usize]);
+                let mut ranks = [0; $crate::trees::search::WIDTH];
+                for level in &group.levels {
+                    for ((rank, value), start) in ranks.iter_mut().zip(&values).zip(&level[..group.count]) {
+                        *rank = *rank * 16 + $count(&ranker.blocks[(start + *rank) as usize], *value);
+                    }
+                }
+                for ((value, rank), columns) in values.iter().zip(ranks).zip(&group.words[..group.count]) {
+                    let (is_zero, is_missing) = (value.abs() <= ranker.near_zero, value.is_nan());
+                    for (word, kind) in words[columns.clone()].iter_mut().zip(&ranker.wide_kinds[columns.clone()]) {
+                        *word = kind.settle(rank, is_zero, is_missing);
+                    }
                 }
             }
         }

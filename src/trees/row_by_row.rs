@@ -10,6 +10,9 @@ use super::members::Members;
 use super::walk::WALKS;
 use super::{Ensemble, single};
 
+/// Trees, and ranks of a row, for which no memory is asked for.
+const FEW: usize = 128;
+
 impl Ensemble {
     /// Adds the leaves of some rows; says how many. `members` are the bits of categories, if they are known.
     pub(super) fn add_walks(&self, rows: Rows<'_>, members: Option<&Members>, scores: &mut [f64]) -> usize {
@@ -19,7 +22,7 @@ impl Ensemble {
         }
         let count = MOST_ROWS.min(scores.len() / self.outputs);
         let columns = self.columns.len();
-        let mut ranks = vec![0; count * columns];
+        let mut ranks: SmallVec<[u16; FEW]> = smallvec![0; count * columns];
         self.rank(rows, &mut ranks);
         let together = count - count % WALKS;
         let (many, few) = ranks.split_at(together * columns);
@@ -62,16 +65,9 @@ impl Ensemble {
 
     /// The ranks of rows, as many as there are to be.
     pub(super) fn rank(&self, rows: Rows<'_>, ranks: &mut [u16]) {
-        let ranks = ranks.chunks_exact_mut(self.columns.len());
         match rows {
-            Rows::Floats(rows) => {
-                let rows = rows.chunks_exact(self.features);
-                rows.zip(ranks).for_each(|(row, ranks)| self.columns.rank_row(row, ranks));
-            }
-            Rows::Doubles(rows) => {
-                let rows = rows.chunks_exact(self.features);
-                rows.zip(ranks).for_each(|(row, ranks)| self.columns.rank_row(row, ranks));
-            }
+            Rows::Floats(rows) => self.words.rank_singles(&self.columns, rows, self.features, ranks),
+            Rows::Doubles(rows) => self.words.rank_doubles(&self.columns, rows, self.features, ranks),
         }
     }
 
@@ -97,7 +93,7 @@ impl Ensemble {
 
     fn add_row(&self, ranks: &[u16], bits: Option<(&[u32], &[u64])>, scores: &mut [f64]) {
         if let [score] = scores {
-            let mut values = vec![0.0; self.forest.len()];
+            let mut values: SmallVec<[f64; FEW]> = smallvec![0.0; self.forest.len()];
             self.forest.leaves_of_row(ranks, bits, |tree, _, leaf| values[tree] = self.forest.value(tree, leaf));
             // In a register: through memory, each tree would wait for the one before.
             *score = if self.sums.are_single {
@@ -107,7 +103,7 @@ impl Ensemble {
             };
             return;
         }
-        let mut leaves = vec![0; self.forest.len()];
+        let mut leaves: SmallVec<[u32; FEW]> = smallvec![0; self.forest.len()];
         self.forest.leaves_of_row(ranks, bits, |tree, _, leaf| leaves[tree] = leaf);
         for (tree, leaf) in leaves.into_iter().enumerate() {
             self.add_leaf(tree, leaf, scores);

@@ -11,6 +11,7 @@
 
 use super::abreast::Abreast;
 use super::columns::Columns;
+use super::searches::{self, Group};
 
 /// Thresholds that are compared at once.
 pub(super) const WIDTH: usize = 16;
@@ -103,8 +104,9 @@ pub(super) struct Ranker<T> {
     pub(super) kinds: Vec<Kind>,
     /// Of columns of 16 bits.
     pub(super) wide_kinds: Vec<Kind>,
-    /// How one row is ranked.
+    /// How one row is ranked, by bytes and by 16 bits.
     pub(super) abreast: Abreast<T>,
+    pub(super) searches: Vec<Group>,
     /// The largest number that is zero.
     pub(super) near_zero: T,
     /// Numbers of a row.
@@ -145,10 +147,12 @@ impl<T: Real> Ranker<T> {
             features.push(Feature { at, levels: starts, heap: first..heaps.len(), depth, lanes, words });
             all_thresholds.push(thresholds);
         }
-        // With words, only tiles are ranked.
+        // With words, rows that are ranked one by one walk, and look at those.
         let abreast = Abreast::new(if has_words { &[] } else { &features }, &kinds, &all_thresholds);
+        let searches = searches::groups(if has_words { &features } else { &[] }, blocks.len());
+        blocks.push(Block([T::INFINITY; WIDTH]));
         let near_zero = T::below(columns.near_zero());
-        Self { features, blocks, heaps, kinds, wide_kinds, abreast, near_zero, width }
+        Self { features, blocks, heaps, kinds, wide_kinds, abreast, searches, near_zero, width }
     }
 }
 

@@ -9,6 +9,8 @@
 
 mod collect;
 
+use smallvec::SmallVec;
+
 use super::columns::{MISSING_CATEGORY, Place, join_category};
 use super::instructions::fetch;
 use super::tree::Rule;
@@ -50,6 +52,11 @@ pub(super) struct Walk {
     /// Where the row's ranks begin.
     pub(super) row: u32,
     pub(super) at: u32,
+}
+
+impl Walk {
+    /// What fills a group that is not full.
+    const NONE: Self = Self { number: 0, row: 0, at: 0 };
 }
 
 #[derive(Debug)]
@@ -216,9 +223,11 @@ impl Forest {
     }
 
     fn walk_trees(&self, step: impl Fn(u32) -> u32, each: impl FnMut(usize, u32, u32)) {
-        let mut walks: Vec<Walk> =
+        let mut walks: SmallVec<[Walk; FAR_WALKS]> =
             (0..).zip(&self.trees).map(|(number, Tree { root: at, .. })| Walk { number, row: 0, at: *at }).collect();
-        self.walk_few(&mut walks, self.mean_depth() + MORE_STEPS, |at, _| step(at), each);
+        let count = walks.len();
+        walks.resize(count.next_multiple_of(WALKS), Walk::NONE);
+        self.walk_few(&mut walks, count, self.mean_depth() + MORE_STEPS, |at, _| step(at), each);
     }
 
     /// The numbers of what the leaves of walks add that are under way already, where there are no sets of categories.
@@ -228,7 +237,9 @@ impl Forest {
             node.child + u32::from(ranks[row as usize + usize::from(node.column)] > node.rank)
         };
         let steps = (self.mean_depth() + MORE_STEPS).saturating_sub(TOP).max(STRIDE);
-        self.walk_few(walks, steps, step, |number, _, leaf| leaves[number] = leaf);
+        let count = walks.len();
+        walks.resize(count.next_multiple_of(WALKS), Walk::NONE);
+        self.walk_few(walks, count, steps, step, |number, _, leaf| leaves[number] = leaf);
     }
 
     /// The same for many walks through one tree: all go a few steps, and where they stand then is asked for, long before
@@ -263,7 +274,7 @@ impl Forest {
         mut each: impl FnMut(usize, u32, u32),
     ) {
         // Walks that are not at a leaf yet; behind them what is left of those that were.
-        let (mut count, none) = (walks.len(), Walk { number: 0, row: 0, at: 0 });
+        let (mut count, none) = (walks.len(), Walk::NONE);
         walks.resize(count.next_multiple_of(WALKS), none);
         while count > 0 {
             let mut left = 0;
@@ -290,16 +301,17 @@ impl Forest {
 
     /// The same of few walks, for which who has arrived is looked at after all have gone. Of walks by the thousand each group
     /// has its look while it is in the first cache: batches of some forests took up to a third longer like this.
+    ///
+    /// `walks` are so many, and others behind them to a multiple of [`WALKS`].
     fn walk_few(
         &self,
-        walks: &mut Vec<Walk>,
+        walks: &mut [Walk],
+        mut count: usize,
         mut steps: usize,
         step: impl Fn(u32, u32) -> u32,
         mut each: impl FnMut(usize, u32, u32),
     ) {
-        // Walks that are not at a leaf yet; behind them what is left of those that were.
-        let (mut count, none) = (walks.len(), Walk { number: 0, row: 0, at: 0 });
-        walks.resize(count.next_multiple_of(WALKS), none);
+        // The first ones are not at a leaf yet; behind them is what is left of those that were.
         let is_far = size_of_val(self.nodes.as_slice()) > NEAR;
         while count > 0 {
             if is_far {

@@ -43,11 +43,11 @@ fn descend_thresholds(_heap: &[f32], _depth: u32, _values: &Singles, _ranks: &mu
 fn settle(_kind: Kind, _near_zero: f32, _values: &Singles, _ranks: &[u32; TILE], _bytes: &mut Tile) {}
 
 ranking!(
-    rank_singles, rank_single, f32, count, (turn, descend_thresholds, settle), (fetch_row, abreast),
+    rank_singles, (rank_single, word_single), f32, count, (turn, descend_thresholds, settle), (fetch_row, abreast),
     #[inline(never)]
 );
 ranking!(
-    rank_doubles, rank_double, f64, count, (turn, descend_thresholds, settle), (fetch_row, abreast),
+    rank_doubles, (rank_double, word_double), f64, count, (turn, descend_thresholds, settle), (fetch_row, abreast),
     #[inline(never)]
 );
 

@@ -48,12 +48,12 @@ fn count_doubles(block: &Block<f64>, value: f64) -> u32 {
 }
 
 ranking!(
-    rank_singles, rank_single, f32, count_singles, (turn_singles, descend_thresholds, settle),
+    rank_singles, (rank_single, word_single), f32, count_singles, (turn_singles, descend_thresholds, settle),
     (fetch_row, abreast_singles),
     #[target_feature(enable = "avx2,popcnt")]
 );
 ranking!(
-    rank_doubles, rank_double, f64, count_doubles, (turn_doubles, descend_thresholds, settle),
+    rank_doubles, (rank_double, word_double), f64, count_doubles, (turn_doubles, descend_thresholds, settle),
     (fetch_row, abreast_doubles),
     #[target_feature(enable = "avx2,popcnt")]
 );
