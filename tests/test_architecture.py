@@ -186,6 +186,7 @@ UNSAFE = {
     "trees/kernels/avx512/ranks.rs": "loads and stores vectors",
     "trees/kernels/chunks.rs": "loads and stores vectors",
     "trees/kernels/sums.rs": "loads and stores vectors",
+    "trees/kernels/votes.rs": "loads and stores vectors, of places that were checked",
 }
 #: What would end the user's process or lose an error.
 FORBIDDEN = re.compile(

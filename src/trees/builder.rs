@@ -10,6 +10,7 @@ use super::linear::{Linear, LinearLeaf};
 use super::link::Link;
 use super::rows::WholeColumns;
 use super::tree::{self, Split};
+use super::votes::Poll;
 use super::walk::Forest;
 use super::words::Words;
 use super::{Ensemble, Sums, ZERO};
@@ -242,6 +243,7 @@ impl Builder {
             walked: AtomicUsize::new(0),
             deep: OnceLock::new(),
             tops: OnceLock::new(),
+            votes: Poll::default(),
         })
     }
 }

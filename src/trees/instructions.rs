@@ -16,6 +16,7 @@ use super::kernels::{avx2, avx512, chunks, sums};
 use super::members::Word;
 use super::planes::{Costs, Line, Threshold, Way};
 use super::search::{Ranker, Real, TILE, Tile};
+use super::votes::Ballot;
 use crate::processor::{self, Level};
 
 /// Calls what is compiled for a set of instructions.
@@ -269,6 +270,20 @@ impl Instructions {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ, VL and VBMI, and GFNI.
             Set::Vbmi => unsafe { avx512::planes::choose(way, lines, stands) },
+        }
+    }
+
+    /// Chooses the kinds of leaves to which rows come in some trees, and counts them: nothing unless [`Self::chooses`].
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "nothing is chosen"))]
+    pub(super) fn vote<const TILES: usize>(self, ballot: Ballot<'_>, lines: &mut [Line], counts: &mut [Line]) {
+        match self.0 {
+            Set::Baseline => {}
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX2.
+            Set::Avx2 => unsafe { avx2::votes::vote::<TILES>(ballot, lines, counts) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `available` made this value, after it had found AVX-512 BW, DQ and VL, which imply F.
+            Set::Avx512 | Set::Vbmi => unsafe { avx512::votes::vote::<TILES>(ballot, lines, counts) },
         }
     }
 

@@ -34,6 +34,7 @@ mod search;
 mod searches;
 mod sets;
 mod tree;
+mod votes;
 mod walk;
 mod words;
 mod xgboost;
@@ -109,6 +110,8 @@ pub struct Ensemble {
     /// The same for trees that are too large for blocks; and no more than their tops, for few rows.
     deep: OnceLock<Option<Deep>>,
     tops: OnceLock<Option<Deep>>,
+    /// Where leaves are but votes.
+    votes: votes::Poll,
 }
 
 /// How leaves are added.
@@ -165,16 +168,17 @@ impl Ensemble {
         if self.linear.is_some() {
             return format!("{walks}; then linear functions");
         }
+        let votes = if self.votes.is_made() { ", votes counted bit by bit" } else { "" };
         if self.is_deep() {
             let how = Instructions::best();
             let tops = format!("{walks}; from {} rows on after tops of trees", deep::FEWEST);
             if !Deep::follows_chunks(how, self.columns.len()) {
-                return format!("{tops} ({})", how.name());
+                return format!("{tops} ({}){votes}", how.name());
             }
-            return format!("{tops}, from {} on chunks of 63 nodes ({})", Deep::many(&self.forest), how.name());
+            return format!("{tops}, from {} on chunks of 63 nodes ({}){votes}", Deep::many(&self.forest), how.name());
         }
         let Some(batches) = self.batches() else { return walks };
-        let bits = if batches.blocks.has_planes() { ", bit by bit" } else { "" };
+        let bits = if votes.is_empty() && batches.blocks.has_planes() { ", bit by bit" } else { votes };
         let blocks =
             format!("from {} rows on blocks of {TILE} to {MOST_ROWS} ({}){bits}", batches.fewest, batches.how.name());
         match batches.across() {
@@ -224,6 +228,10 @@ impl Ensemble {
         while done < count {
             let left = count - done;
             let (rows, scores) = (rows.after(done * self.features), &mut scores[done * self.outputs..]);
+            if let Some(votes) = self.votes.of(left, &self.forest, &self.columns, self.features, &self.sums) {
+                done += votes.add(Instructions::best(), &self.columns, rows, scores);
+                continue;
+            }
             done += match self.batches_for(left) {
                 Some(batches) if left >= batches.fewest => batches.blocks.add(batches.how, &self.columns, rows, scores),
                 Some(batches) => match batches.across() {

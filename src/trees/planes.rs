@@ -22,7 +22,7 @@ const LEAST: usize = 64;
 /// Words of bits. A place has one for each tile of a block, side by side, and no place is in two lines.
 #[repr(align(64))]
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Line([u64; 8]);
+pub(super) struct Line(pub(super) [u64; 8]);
 
 /// What a row is beyond, or not.
 #[derive(Debug, Clone, Copy)]

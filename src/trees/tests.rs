@@ -1,5 +1,7 @@
 mod edges;
+mod votes;
 
+use super::votes::Votes;
 use super::*;
 
 fn split(feature: u32, threshold: f64, rule: Rule, left: i32, right: i32) -> Split {
@@ -310,6 +312,7 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
         planes.is_some() || blocks.is_none_or(|blocks| blocks.members().is_some()),
         "choices do all but categories"
     );
+    let votes = Votes::new(&ensemble.forest, &ensemble.columns, features, &ensemble.sums);
     let is_moderate = ensemble.trees() <= 1000 && features <= 1000;
     let new_deep = |how, has_chunks| Deep::new(how, &ensemble.forest, &ensemble.columns, features, has_chunks);
     let deep_ways = ways.iter().flat_map(|how| [(*how, true), (*how, false)]).filter(|_| is_moderate);
@@ -350,6 +353,11 @@ fn check_kernels(name: &str, ensemble: &Ensemble, doubles: &[f64], add: &dyn Fn(
                     let sums = deep::Sums::new(&ensemble.forest, scores, outputs, ensemble.sums.are_single);
                     deep.add(&ensemble.columns, rows, sums)
                 });
+            }
+            for how in ways.iter().copied().filter(|how| how.chooses()) {
+                let Some(votes) = &votes else { continue };
+                let way = format!("votes with {}", how.name());
+                check(&way, size, &mut |rows, scores| votes.add(how, &ensemble.columns, rows, scores));
             }
             for how in ways.iter().copied() {
                 let Some(blocks) = blocks else { continue };

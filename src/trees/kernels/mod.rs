@@ -9,3 +9,5 @@ pub(super) mod chunks;
 pub(super) mod plain;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod sums;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod votes;

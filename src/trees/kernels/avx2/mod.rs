@@ -12,6 +12,7 @@
 mod abreast;
 pub(in crate::trees) mod planes;
 pub(in crate::trees) mod ranks;
+pub(in crate::trees) mod votes;
 
 use std::arch::x86_64::{
     __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_andnot_si256, _mm256_blendv_epi8, _mm256_broadcastsi128_si256,

@@ -10,6 +10,7 @@ mod abreast;
 pub(in crate::trees) mod leaves;
 pub(in crate::trees) mod planes;
 pub(in crate::trees) mod ranks;
+pub(in crate::trees) mod votes;
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm_loadl_epi64, _mm_loadu_si128, _mm512_add_pd, _mm512_add_ps, _mm512_and_si512,
