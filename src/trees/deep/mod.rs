@@ -25,8 +25,9 @@ pub(super) use sums::{Found, Sums};
 /// From this many rows on tops are faster than walks from the roots.
 pub(super) const FEWEST: usize = 16;
 /// From one row for so many leaves of a tree on, within these bounds, chunks are faster. Fewer rows walk from the tops on.
-const LEAVES_A_ROW: usize = 40;
-const MANY: [usize; 2] = [128, 256];
+const LEAVES_A_ROW: usize = 8;
+/// Tests have chunks that end in walks among small ones.
+const MANY: [usize; 2] = [128, if cfg!(test) { 512 } else { 1 << 12 }];
 /// Rows that go through a tree before the next one has its turn: the more, the more of them share a chunk. Two bytes number
 /// them.
 const MOST: usize = 1 << 13;
