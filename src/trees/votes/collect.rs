@@ -72,12 +72,13 @@ impl Votes {
         let (mut thresholds, parts) = Thresholds::new(forest, columns.len())?;
         let (mut kinds, mut drafts) = (Kinds::new(sums.start.len()), Drafts::default());
         let (mut groups, mut batches) = (Vec::<Group>::new(), Vec::<Batch>::new());
-        let (mut nodes, mut path) = (Vec::with_capacity(forest.splits()), Vec::new());
+        let (mut nodes, mut path, mut first_node) = (Vec::<Node>::with_capacity(forest.splits()), Vec::new(), 0);
         let roots: Vec<u32> = forest.roots().collect();
         for (first, roots) in (0..).step_by(TOGETHER).zip(roots.chunks(TOGETHER)) {
             let mut batch = Batch { end: 0, roots: [FOUND; TOGETHER] };
             if groups.is_empty() || thresholds.of_group.len() > MOST {
-                thresholds.forget();
+                thresholds.finish(&mut nodes[first_node..])?;
+                first_node = nodes.len();
                 groups.push(Group { thresholds: 0, batches: 0 });
             }
             drafts.free.clear();
@@ -115,7 +116,7 @@ impl Votes {
             batches.push(batch);
             *groups.last_mut()? = Group { thresholds: thresholds.all.len(), batches: batches.len() };
         }
-        thresholds.forget();
+        thresholds.finish(&mut nodes[first_node..])?;
         thresholds.all.shrink_to_fit();
         let bits = kinds.len().next_power_of_two().ilog2().max(1) as usize;
         let first_kind = FIRST + thresholds.most;
@@ -194,10 +195,21 @@ impl Thresholds {
         Some(*known)
     }
 
-    /// Begins anew.
-    fn forget(&mut self) {
-        self.most = self.most.max(self.of_group.len());
-        self.of_group.drain(..).for_each(|at| self.known[at] = 0);
+    /// Ends a group of these nodes. Its thresholds are put in the order of lanes: with hundreds of lanes, each threshold had
+    /// its own to load from the second cache.
+    fn finish(&mut self, nodes: &mut [Node]) -> Option<()> {
+        let count = self.of_group.len();
+        self.most = self.most.max(count);
+        self.of_group.sort_unstable();
+        let mut moved = vec![0; FIRST + count];
+        let of_group = self.all.len().checked_sub(count)?;
+        for (place, (at, threshold)) in (FIRST..).zip(self.of_group.drain(..).zip(&mut self.all[of_group..])) {
+            let (lane, rank) = (at / usize::from(MOST_RANKS), at % usize::from(MOST_RANKS));
+            *threshold = Threshold { lane: u32::try_from(lane).ok()?, rank: u8::try_from(rank).ok()? };
+            moved[usize::from(std::mem::take(&mut self.known[at]))] = u16::try_from(place).ok()?;
+        }
+        nodes.iter_mut().for_each(|node| node.places[0] = moved[usize::from(node.places[0])]);
+        Some(())
     }
 }
 
