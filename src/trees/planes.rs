@@ -24,13 +24,9 @@ const LEAST: usize = 64;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line(pub(super) [u64; 8]);
 
-/// What a row is beyond, or not.
+/// What a row is beyond, or not: a lane, and the largest byte of it that is not beyond, in the lowest bits.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Threshold {
-    pub(super) lane: u32,
-    /// The largest byte that is not beyond.
-    pub(super) rank: u8,
-}
+pub(super) struct Threshold(u32);
 
 /// All trees.
 #[derive(Debug)]
@@ -123,7 +119,7 @@ impl Planes {
                 if *known == 0 {
                     *known = u16::try_from(FIRST + of_group.len()).ok()?;
                     of_group.push(place);
-                    thresholds.push(Threshold { lane: step.lane, rank: step.rank });
+                    thresholds.push(Threshold::new(step.lane as usize, step.rank)?);
                 }
                 by.push(*known);
             }
@@ -176,6 +172,24 @@ impl Planes {
         }
         let groups = self.groups.iter();
         Run { planes: self, groups, first_tree: 0, thresholds: 0, choices: 0, leaves: 0, lines }
+    }
+}
+
+impl Threshold {
+    /// Nothing if there are too many lanes.
+    pub(super) fn new(lane: usize, rank: u8) -> Option<Self> {
+        let lane = u32::try_from(lane).ok().filter(|lane| *lane <= u32::MAX >> u8::BITS)?;
+        Some(Self(lane << u8::BITS | u32::from(rank)))
+    }
+
+    #[inline]
+    pub(super) fn lane(self) -> usize {
+        (self.0 >> u8::BITS) as usize
+    }
+
+    #[inline]
+    pub(super) fn rank(self) -> u8 {
+        self.0.to_le_bytes()[0]
     }
 }
 

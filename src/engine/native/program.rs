@@ -119,7 +119,7 @@ impl Program {
 
     /// How many rows a piece of a batch should have at least, if a step gains from more of them than others do.
     pub(super) fn piece(&self) -> Option<usize> {
-        (self.wanted_rows() > BLOCK).then_some(2 * BLOCK)
+        (self.wanted_rows() > BLOCK).then_some(BLOCK)
     }
 
     fn wanted_rows(&self) -> usize {

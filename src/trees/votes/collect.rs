@@ -114,7 +114,8 @@ impl Votes {
             drafts.finish(&mut next, &mut nodes)?;
             batch.end = nodes.len();
             batches.push(batch);
-            *groups.last_mut()? = Group { thresholds: thresholds.all.len(), batches: batches.len() };
+            let of_group = thresholds.all.len() + thresholds.of_group.len();
+            *groups.last_mut()? = Group { thresholds: of_group, batches: batches.len() };
         }
         thresholds.finish(&mut nodes[first_node..])?;
         thresholds.all.shrink_to_fit();
@@ -184,13 +185,11 @@ impl Thresholds {
     /// The place of the bits of who is beyond.
     fn place(&mut self, place: Place) -> Option<u16> {
         let lane = *self.lanes.get(usize::from(place.column))?.get(usize::from(place.rank / MOST_RANKS))?;
-        let rank = u8::try_from(place.rank % MOST_RANKS).ok()?;
-        let at = lane as usize * usize::from(MOST_RANKS) + usize::from(rank);
+        let at = lane as usize * usize::from(MOST_RANKS) + usize::from(place.rank % MOST_RANKS);
         let known = self.known.get_mut(at)?;
         if *known == 0 {
             *known = u16::try_from(FIRST + self.of_group.len()).ok().filter(|place| *place < FOUND)?;
             self.of_group.push(at);
-            self.all.push(Threshold { lane, rank });
         }
         Some(*known)
     }
@@ -198,14 +197,12 @@ impl Thresholds {
     /// Ends a group of these nodes. Its thresholds are put in the order of lanes: with hundreds of lanes, each threshold had
     /// its own to load from the second cache.
     fn finish(&mut self, nodes: &mut [Node]) -> Option<()> {
-        let count = self.of_group.len();
-        self.most = self.most.max(count);
+        self.most = self.most.max(self.of_group.len());
         self.of_group.sort_unstable();
-        let mut moved = vec![0; FIRST + count];
-        let of_group = self.all.len().checked_sub(count)?;
-        for (place, (at, threshold)) in (FIRST..).zip(self.of_group.drain(..).zip(&mut self.all[of_group..])) {
+        let mut moved = vec![0; FIRST + self.of_group.len()];
+        for (place, at) in (FIRST..).zip(self.of_group.drain(..)) {
             let (lane, rank) = (at / usize::from(MOST_RANKS), at % usize::from(MOST_RANKS));
-            *threshold = Threshold { lane: u32::try_from(lane).ok()?, rank: u8::try_from(rank).ok()? };
+            self.all.push(Threshold::new(lane, u8::try_from(rank).ok()?)?);
             moved[usize::from(std::mem::take(&mut self.known[at]))] = u16::try_from(place).ok()?;
         }
         nodes.iter_mut().for_each(|node| node.places[0] = moved[usize::from(node.places[0])]);

@@ -28,7 +28,7 @@ pub(in crate::trees) fn compare<const TILES: usize>(
     assert!((FIRST + thresholds.len()) * TILES <= lines.len() * 8, "as many places as there are");
     let words = lines.as_mut_ptr().cast::<u64>();
     for (place, threshold) in (FIRST..).zip(thresholds) {
-        let (tiles, most) = (&lanes[threshold.lane as usize], _mm256_set1_epi8(threshold.rank.cast_signed()));
+        let (tiles, most) = (&lanes[threshold.lane()], _mm256_set1_epi8(threshold.rank().cast_signed()));
         for number in 0..TILES {
             let mut stay = [0; 2];
             for half in 0..2 {
