@@ -31,9 +31,14 @@ class Subject:
     #: What tl2cgen and lleaves compile within seconds.
     compiles: bool
 
+    @property
+    def classifies(self) -> bool:
+        """Whether scores are probabilities of classes."""
+        return self.data.y.dtype != np.float64
+
     def scores(self) -> str:
         """The output of the ONNX file that has the library's scores."""
-        return "variable" if self.data.y.dtype == np.float64 else "probabilities"
+        return "probabilities" if self.classifies else "variable"
 
 
 @dataclass(frozen=True)

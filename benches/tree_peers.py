@@ -40,8 +40,8 @@ def ours(subject: Subject, threads: int) -> dict[str, Peer]:
         own = glowplug.load(subject.path, threads=threads)
         found["own file"] = Peer(own.predict, np.float32 if subject.library == "XGBoost" else np.float64)
     if subject.onnx:
-        model, name = glowplug.load(subject.onnx, threads=threads, engine="native"), subject.scores()
-        found["ONNX file"] = Peer(lambda rows: model.run(rows, [name])[name], np.float32, 2e-4)
+        model = glowplug.load(subject.onnx, threads=threads, engine="native")
+        found["ONNX file"] = Peer(model.predict_proba if subject.classifies else model.predict, np.float32, 2e-4)
     return found
 
 

@@ -21,6 +21,14 @@ pub enum Probabilities {
     Positive(usize),
 }
 
+impl Probabilities {
+    /// The number of the output.
+    pub fn output(self) -> usize {
+        let (Self::Maps(index) | Self::Matrix(index) | Self::Positive(index)) = self;
+        index
+    }
+}
+
 /// Finds the probabilities among `outputs`, or `None` if no output is known to hold them.
 ///
 /// A guess could pass logits for probabilities, so an output counts only if it is a map, stands beside class labels, has a

@@ -53,12 +53,6 @@ def prepare(handle: ModelHandle, inputs: Any, casting: str) -> tuple[Prepared, i
     return arrays, copies
 
 
-def both_columns(positive: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Probabilities `[rows, 2]` from those of the second class, `[rows]` or `[rows, 1]`."""
-    column = positive.reshape(-1, 1)
-    return np.concatenate([1 - column, column], axis=1)
-
-
 def _by_name(handle: ModelHandle, inputs: Any) -> Mapping[Any, Any] | None:
     if isinstance(inputs, Mapping):
         return inputs

@@ -232,10 +232,6 @@ class Model:
         if answer is NotImplemented:
             prepared, copied = self._prepare(inputs)
             answer = _answered(self._handle.predict_proba(prepared, copied, progress, timeout))
-        if self._handle.gives_one_column:
-            from glowplug.inputs import both_columns
-
-            return both_columns(answer)
         return answer  # type: ignore[no-any-return]
 
     def contributions(

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::body::{Body, Form, read};
 use super::{Answer, Cost, Method, Terms, outputs, run};
 use crate::batch::Watch;
-use crate::classifier::Probabilities;
 use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Batch;
@@ -77,12 +76,7 @@ fn rows_are_independent(session: &Session, method: Method) -> bool {
     match method {
         Method::Predict | Method::View(_) => outputs > 0 && is_independent(0),
         Method::Run => outputs > 0 && (0..outputs).all(is_independent),
-        Method::PredictProba => match session.probabilities() {
-            Some(Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)) => {
-                is_independent(index)
-            }
-            None => false,
-        },
+        Method::PredictProba => session.probabilities().is_some_and(|source| is_independent(source.output())),
     }
 }
 

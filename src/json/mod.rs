@@ -127,8 +127,7 @@ fn outputs(
         Method::Run => run(&(0..signature.outputs().len()).collect::<Vec<_>>())?,
         Method::PredictProba => {
             let source = probabilities::source(session)?;
-            let (Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)) = source;
-            let outputs = run(&[index])?;
+            let outputs = run(&[source.output()])?;
             let matrices =
                 outputs.into_iter().map(|(index, value)| Ok((index, probabilities::matrix(value, source, session)?)));
             matrices.collect::<Result<_>>()?

@@ -93,22 +93,31 @@ impl<'py> Call<'py> {
         deadline: Option<Deadline>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (value, array) = self.value_of(py, index, deadline, progress)?;
-        to_python(py, value, array)
+        let (request, array) = self.request(py, index)?;
+        to_python(py, self.value_of(py, request, deadline, progress)?, array)
     }
 
-    /// Runs for one output. If it was written into an array, that is the second one.
-    pub(super) fn value_of(
+    /// Runs for one output that does not become an array as it is.
+    pub(super) fn run_alone(
         &self,
         py: Python<'py>,
         index: usize,
         deadline: Option<Deadline>,
         progress: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(Value, Option<Bound<'py, PyAny>>)> {
-        let (request, array) = self.request(py, index)?;
+    ) -> PyResult<Value> {
+        self.value_of(py, OutputRequest { index, buffer: None }, deadline, progress)
+    }
+
+    fn value_of(
+        &self,
+        py: Python<'py>,
+        request: OutputRequest,
+        deadline: Option<Deadline>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Value> {
         let value = watched(py, &self.session, &self.inputs, &mut [request], deadline, progress)?.pop();
         report::log_notices(py, &self.session)?;
-        Ok((value.unwrap_or(Value::Absent), array))
+        Ok(value.unwrap_or(Value::Absent))
     }
 
     /// Asks for an output; to be written into an array, if its shape is known.

@@ -146,7 +146,7 @@ impl ModelHandle {
         }
     }
 
-    /// The output with the probabilities, as an array; one column for a model of two classes that gives only one.
+    /// The output with the probabilities, as an array with a column for each class.
     fn predict_proba<'py>(
         &self,
         inputs: &Bound<'py, PyAny>,
@@ -158,15 +158,11 @@ impl ModelHandle {
         let Some(call) = self.prepare(inputs, copied)? else { return Ok(py.NotImplemented().into_bound(py)) };
         let session = &call.session;
         let source = probabilities::source(session)?;
-        match source {
-            Probabilities::Matrix(index) | Probabilities::Positive(index) => {
-                call.run_one(py, index, deadline, progress)
-            }
-            Probabilities::Maps(index) => {
-                let (maps, _) = call.value_of(py, index, deadline, progress)?;
-                to_python(py, probabilities::matrix(maps, source, session)?, None)
-            }
+        if let Probabilities::Matrix(index) = source {
+            return call.run_one(py, index, deadline, progress);
         }
+        let value = call.run_alone(py, source.output(), deadline, progress)?;
+        to_python(py, probabilities::matrix(value, source, session)?, None)
     }
 
     /// What `method` answers to rows of plain Python, as lists.
@@ -305,12 +301,6 @@ impl ModelHandle {
     #[getter]
     fn classes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         report::classes(py, &*self.session(py)?)
-    }
-
-    /// Whether `predict_proba` gives only the second class's column.
-    #[getter]
-    fn gives_one_column(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(matches!(self.session(py)?.probabilities(), Some(Probabilities::Positive(_))))
     }
 
     /// What errors call the model.

@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::lists::to_lists;
 use super::watch::watched;
 use super::{report, rows};
-use crate::classifier::Probabilities;
 use crate::contributions;
 use crate::deadline::Deadline;
 use crate::json::{Cost, Method, Terms};
@@ -26,9 +25,7 @@ pub(super) fn score<'py>(
     let outputs = session.signature().outputs();
     let source = if method == Method::PredictProba { Some(probabilities::source(session)?) } else { None };
     let wanted: SmallVec<[usize; 4]> = match (source, method) {
-        (Some(Probabilities::Matrix(index) | Probabilities::Positive(index) | Probabilities::Maps(index)), _) => {
-            SmallVec::from_slice(&[index])
-        }
+        (Some(source), _) => SmallVec::from_slice(&[source.output()]),
         (None, Method::Run) => (0..outputs.len()).collect(),
         (None, _) => SmallVec::from_slice(&[0]),
     };

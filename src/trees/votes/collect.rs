@@ -205,7 +205,9 @@ impl Thresholds {
             self.all.push(Threshold::new(lane, u8::try_from(rank).ok()?)?);
             moved[usize::from(std::mem::take(&mut self.known[at]))] = u16::try_from(place).ok()?;
         }
-        nodes.iter_mut().for_each(|node| node.places[0] = moved[usize::from(node.places[0])]);
+        for Node { places: [by, ..] } in nodes {
+            *by = moved[usize::from(*by)];
+        }
         Some(())
     }
 }
