@@ -124,6 +124,18 @@ fn many_kinds_of_leaves_are_too_many() {
 }
 
 #[test]
+fn more_sums_than_nodes_are_too_many() {
+    // One leaf each: two nodes for three hundred sums.
+    for (trees, is_vote) in [(50, true), (60, false)] {
+        let mut builder = Builder::new("m", 1, 300, Link::Identity);
+        for tree in 0..trees {
+            builder.push(tree % 8..tree % 8 + 1, &[], &[1.0], &[]).unwrap();
+        }
+        assert_eq!(votes_of(&builder.finish().unwrap()).is_some(), is_vote, "{trees} trees");
+    }
+}
+
+#[test]
 fn trees_that_nearly_vote_do_not() {
     // What the other leaf of the last tree adds, what sums begin with, whether they are float32, and whether all are votes.
     let cases = [

@@ -13,6 +13,8 @@ use super::{Batch, Group, MOST_BITS, Node, TOGETHER, Votes};
 
 /// Thresholds whose bits are kept at a time: they are to stay in the second cache.
 const MOST: usize = 4096;
+/// Sums that a table may have in any case.
+const FEW_SUMS: usize = 1 << 14;
 /// Nodes that are put in order together: the more, the fewer wait for the one before, and the more of the first cache is
 /// taken by what they find.
 const IN_ORDER: usize = 64;
@@ -69,6 +71,10 @@ impl Votes {
             return None;
         }
         let trees = usize::from(u16::try_from(forest.len()).ok()?);
+        // Thousands of outputs for trees of a leaf or two: there would be more sums than nodes.
+        if sums.start.len() * (trees + 1) > forest.nodes().max(FEW_SUMS) {
+            return None;
+        }
         let (mut thresholds, parts) = Thresholds::new(forest, columns.len())?;
         let (mut kinds, mut drafts) = (Kinds::new(sums.start.len()), Drafts::default());
         let (mut groups, mut batches) = (Vec::<Group>::new(), Vec::<Batch>::new());

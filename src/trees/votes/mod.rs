@@ -26,7 +26,7 @@ pub(super) const TOGETHER: usize = 8;
 pub(super) const LOW: usize = 3;
 /// Bits of a kind of leaf, at most.
 pub(super) const MOST_BITS: usize = 5;
-/// Rows that are scored before votes are counted: the making takes about what they spare so many.
+/// Rows that are scored in batches before votes are counted: the making takes about what they spare so many.
 const PATIENCE: usize = 1 << 14;
 /// Tiles of a block.
 const MOST_TILES: usize = MOST_ROWS / TILE;

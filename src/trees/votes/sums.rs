@@ -59,10 +59,9 @@ impl Kinds {
         self.known.len().max(1)
     }
 
-    /// The sums after up to so many votes; nothing if no vote could change what they start with.
+    /// The sums after up to so many votes; nothing if a tree that adds 0 would change what they start with.
     pub(super) fn finish(mut self, trees: usize, sums: &Sums) -> Option<Table> {
         let rounded = |sum: f64| if sums.are_single { single(sum) } else { sum };
-        // Trees that add 0 leave it as it is.
         if sums.start.iter().any(|start| rounded(start + 0.0).to_bits() != start.to_bits()) {
             return None;
         }
