@@ -2,9 +2,9 @@
 //! loops (`kernels`).
 
 /// Functions that rank a tile of rows, and one row by bytes or by 16 bits, for a set of instructions and a type of numbers:
-/// `$count` says how many of a block a number is beyond; `$turn` makes columns of float32 of some columns of rows, and says by bits which it could
-/// not; `$descend` ranks by a binary tree of so many levels; `$settle` makes bytes of ranks. `$fetch_row` and
-/// `$abreast` are for one row: the first asks for it, the other ranks sixteen of its numbers.
+/// `$count` says how many of a block a number is beyond; `$turn` makes columns of float32 of some columns of rows, and says
+/// by bits which it could not; `$descend` ranks by a binary tree of so many levels; `$settle` makes bytes of ranks.
+/// `$fetch_row` and `$abreast` are for one row: the first asks for it, the other ranks sixteen of its numbers.
 macro_rules! ranking {
     (
         $tile:ident, ($row:ident, $words:ident), $float:ty, $count:ident,
